@@ -1,0 +1,205 @@
+// Package loop runs one office: every function given to a Loop runs on one
+// goroutine, one after another, so what they share needs no lock (DESIGN 3).
+package loop
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"runtime/debug"
+	"time"
+)
+
+// ErrFull says that the loop has more to do than it may hold: answer 503.
+var ErrFull = errors.New("loop full")
+
+// Loop is one event loop. Post may be called from anywhere, everything else from the loop.
+type Loop struct {
+	in      chan func()   // full: Post returns ErrFull, the caller answers 503 or drops
+	asks    chan struct{} // one place per question under way; full: done gets ErrFull
+	stopped chan struct{} // closed when Run has returned
+	timers  timers
+	now     time.Time
+	turns   []func()
+	inner   []func()
+	turn    func(took time.Duration)
+	caught  func(v any, stack []byte)
+}
+
+// New makes a loop that holds at most queue posts and asks questions at once.
+func New(queue, asks int) *Loop {
+	return &Loop{in: make(chan func(), queue), asks: make(chan struct{}, asks), stopped: make(chan struct{}), now: time.Now()}
+}
+
+// Watch has turn told how long each turn took, and caught given each panic with its stack. It is
+// called before Run. Without caught a panic ends the process, as tests want it.
+func (l *Loop) Watch(turn func(took time.Duration), caught func(v any, stack []byte)) {
+	l.turn, l.caught = turn, caught
+}
+
+// Run runs the loop until ctx ends. What is queued by then is dropped.
+func (l *Loop) Run(ctx context.Context) {
+	defer close(l.stopped)
+	alarm := time.NewTimer(time.Hour)
+	defer alarm.Stop()
+	for {
+		l.now = time.Now()
+		wait := time.Hour
+		if len(l.timers) > 0 {
+			wait = l.timers[0].at.Sub(l.now) // one runtime timer, however many are set
+		}
+		alarm.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return
+		case fn := <-l.in:
+			l.now = time.Now()
+			l.guard(fn)
+		case <-alarm.C:
+			l.now = time.Now()
+		}
+		l.finish()
+	}
+}
+
+// finish is the rest of a turn: due timers, what Later queued, and the ends of turns.
+func (l *Loop) finish() {
+	for len(l.timers) > 0 && !l.timers[0].at.After(l.now) {
+		t := heap.Pop(&l.timers).(*Timer)
+		if fn := t.fn; fn != nil {
+			t.fn = nil
+			l.guard(fn)
+		}
+	}
+	for len(l.inner) > 0 {
+		fn := l.inner[0]
+		l.inner = l.inner[1:]
+		l.guard(fn)
+	}
+	for _, fn := range l.turns {
+		l.guard(fn)
+	}
+	if l.turn != nil {
+		l.turn(time.Since(l.now))
+	}
+}
+
+// guard runs fn; the one place where a panic is caught.
+func (l *Loop) guard(fn func()) {
+	if l.caught == nil {
+		fn()
+		return
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			l.caught(v, debug.Stack())
+		}
+	}()
+	fn()
+}
+
+// Post queues fn, from any goroutine. It never blocks: a full queue is ErrFull.
+func (l *Loop) Post(fn func()) error {
+	select {
+	case l.in <- fn:
+		return nil
+	default:
+		return ErrFull
+	}
+}
+
+// Do runs fn on the loop and waits for it, at most until ctx ends. Never from the loop.
+func (l *Loop) Do(ctx context.Context, fn func()) error {
+	done := make(chan struct{})
+	select {
+	case l.in <- func() { defer close(done); fn() }:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.stopped:
+		return context.Canceled
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.stopped:
+		return context.Canceled
+	}
+}
+
+// Deliver queues fn from another goroutine that may wait for a place: the end of a
+// question, a commit. It gives up when the loop has ended.
+func (l *Loop) Deliver(fn func()) {
+	select {
+	case l.in <- fn:
+	case <-l.stopped:
+	}
+}
+
+// Later queues fn for the end of this turn, from the loop.
+func (l *Loop) Later(fn func()) { l.inner = append(l.inner, fn) }
+
+// Now is the time of this turn, read once.
+func (l *Loop) Now() time.Time { return l.now }
+
+// EachTurn calls fn at the end of every turn: one sendmmsg for what the turn wrote.
+func (l *Loop) EachTurn(fn func()) { l.turns = append(l.turns, fn) }
+
+// Timer is a call to come.
+type Timer struct {
+	at   time.Time
+	fn   func()
+	heap *timers
+	i    int
+}
+
+// Stop forgets the call. It may be called on nil, and more than once.
+func (t *Timer) Stop() {
+	if t == nil || t.fn == nil {
+		return
+	}
+	t.fn = nil
+	heap.Remove(t.heap, t.i)
+}
+
+// After calls fn on the loop when d has passed. From the loop, or before Run.
+func (l *Loop) After(d time.Duration, fn func()) *Timer {
+	t := &Timer{at: l.now.Add(d), fn: fn, heap: &l.timers}
+	heap.Push(&l.timers, t)
+	return t
+}
+
+// Timers is how many calls are to come.
+func (l *Loop) Timers() int { return len(l.timers) }
+
+// Ask runs question away from the loop, at most for d, and then done on the loop, once.
+func Ask[T any](l *Loop, d time.Duration, question func(context.Context) (T, error), done func(T, error)) {
+	select {
+	case l.asks <- struct{}{}:
+	default:
+		l.Later(func() { var none T; done(none, ErrFull) })
+		return
+	}
+	go func() { // ends with question, which ctx bounds
+		ctx, cancel := context.WithTimeout(context.Background(), d)
+		defer cancel()
+		v, err := question(ctx)
+		<-l.asks
+		l.Deliver(func() { done(v, err) })
+	}()
+}
+
+type timers []*Timer
+
+func (t timers) Len() int           { return len(t) }
+func (t timers) Less(i, j int) bool { return t[i].at.Before(t[j].at) }
+func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i]; t[i].i, t[j].i = i, j }
+func (t *timers) Push(x any)        { x.(*Timer).i = len(*t); *t = append(*t, x.(*Timer)) }
+func (t *timers) Pop() any {
+	o := *t
+	x := o[len(o)-1]
+	o[len(o)-1] = nil
+	*t = o[:len(o)-1]
+	return x
+}

@@ -1,0 +1,109 @@
+package loop
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func run(t *testing.T, l *Loop) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	end := make(chan struct{})
+	go func() { l.Run(ctx); close(end) }()
+	return func() { cancel(); <-end }
+}
+
+// Timer G of RFC 3261 17.2.1 doubles to T2; Ask's question is bounded and answered once.
+func TestTimersAndQuestions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(8, 1)
+		stop := run(t, l)
+		start := time.Now()
+		var at []time.Duration
+		answered, full := 0, 0
+		l.Post(func() {
+			var g func(d time.Duration)
+			g = func(d time.Duration) {
+				l.After(d, func() {
+					if at = append(at, l.Now().Sub(start)); len(at) < 6 {
+						g(min(2*d, 4*time.Second))
+					}
+				})
+			}
+			g(500 * time.Millisecond)
+			Ask(l, time.Second, func(ctx context.Context) (int, error) { <-ctx.Done(); return 7, ctx.Err() },
+				func(v int, err error) {
+					if v != 7 || err == nil || l.Now().Sub(start) != time.Second {
+						t.Errorf("got %d, %v after %v", v, err, l.Now().Sub(start))
+					}
+					answered++
+				})
+			Ask(l, time.Second, func(context.Context) (int, error) { return 0, nil },
+				func(_ int, err error) {
+					if err == ErrFull {
+						full++
+					}
+				})
+		})
+		time.Sleep(40 * time.Second)
+		synctest.Wait()
+		stop()
+		want := []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond, 3500 * time.Millisecond, 7500 * time.Millisecond, 11500 * time.Millisecond, 15500 * time.Millisecond}
+		if len(at) != len(want) {
+			t.Fatalf("fired at %v, want %v", at, want)
+		}
+		for i := range want {
+			if at[i] != want[i] {
+				t.Errorf("fired at %v, want %v", at, want)
+			}
+		}
+		if answered != 1 || full != 1 {
+			t.Errorf("answered %d, full %d, want 1 and 1", answered, full)
+		}
+	})
+}
+
+func TestStoppedTimerLeavesNothing(t *testing.T) {
+	l := New(1, 1)
+	fired := false
+	a := l.After(time.Second, func() { fired = true })
+	b := l.After(2*time.Second, func() {})
+	a.Stop()
+	a.Stop()
+	if got := l.Timers(); got != 1 {
+		t.Errorf("timers %d, want 1", got)
+	}
+	b.Stop()
+	(*Timer)(nil).Stop()
+	if got := l.Timers(); got != 0 || fired {
+		t.Errorf("timers %d, fired %v", got, fired)
+	}
+}
+
+func TestPanicEndsOneTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(8, 1)
+		var caught any
+		l.Watch(nil, func(v any, _ []byte) { caught = v })
+		stop := run(t, l)
+		after := false
+		l.Post(func() { panic("ours") })
+		l.Post(func() { after = true })
+		synctest.Wait()
+		stop()
+		if caught != "ours" || !after {
+			t.Errorf("caught %v, served after it %v", caught, after)
+		}
+	})
+}
+
+func TestFullIsSaid(t *testing.T) {
+	l := New(1, 1)
+	if err := l.Post(func() {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Post(func() {}); err != ErrFull {
+		t.Errorf("got %v, want ErrFull", err)
+	}
+}

@@ -1,0 +1,201 @@
+// Package roam holds the words every part of siproam shares, as plain values.
+// It imports nothing of ours and knows no SIP type.
+package roam
+
+import (
+	"net/netip"
+	"time"
+)
+
+// UserID is a user's one canonical address, "1001@north.example"; other AORs
+// and numbers are aliases of it (DESIGN 4).
+type UserID string
+
+// OfficeID names an office, "north".
+type OfficeID string
+
+// Device names a phone: its +sip.instance, else its MAC, else "" (unknown).
+type Device string
+
+// Epoch orders every write about one user. Home issues it; it only grows and
+// stays below 2^53, so that Lua and JSON keep it exactly.
+type Epoch uint64
+
+// Location is where a user's calls go: the serving softswitch and registrar
+// (METHOD 1, "location"). The zero Location means: nowhere.
+type Location struct {
+	Epoch     Epoch     `json:"epoch"`
+	Office    OfficeID  `json:"office"`
+	Switch    string    `json:"sw"`  // SIP URI of the softswitch
+	Registrar string    `json:"reg"` // SIP URI of the registrar
+	Device    Device    `json:"dev,omitempty"`
+	Since     time.Time `json:"since"`
+	Move      uint64    `json:"move,omitempty"` // a small count for people, kept by R
+
+	Suspect bool `json:"-"` // R's answer: the softswitch gives no sign of life
+	Stale   bool `json:"-"` // R's answer: from memory, R itself is away
+}
+
+// Ticket is home's word that it has checked one device for one office (step 150).
+type Ticket struct {
+	User   UserID    `json:"user"`
+	Device Device    `json:"dev,omitempty"`
+	Office OfficeID  `json:"office"` // the visited office
+	Home   OfficeID  `json:"home"`
+	Epoch  Epoch     `json:"epoch"`
+	Until  time.Time `json:"until"`
+	Proof  string    `json:"-"` // the signed ticket as it goes over the wire (package seal)
+}
+
+// Card is what an office says of itself (130, 330-340).
+type Card struct {
+	Version   int       `json:"v"`
+	Office    OfficeID  `json:"office"`
+	Domains   []string  `json:"domains"`
+	Switch    string    `json:"softswitch"` // SIP URI
+	Registrar string    `json:"registrar"`  // SIP URI
+	Abilities []string  `json:"attributes,omitempty"`
+	Key       []byte    `json:"key,omitempty"`     // Ed25519 public key, checks tickets and sig
+	Visitor   *Location `json:"visitor,omitempty"` // of the user asked about, where he was a visitor: a hint
+}
+
+// Transport is a SIP transport.
+type Transport uint8
+
+// The transports, in the order of Flow.Transport.
+const (
+	NoTransport Transport = iota
+	UDP
+	TCP
+	TLS
+	WS
+	WSS
+)
+
+var transports = [...]string{"", "UDP", "TCP", "TLS", "WS", "WSS"}
+
+// String is the transport as Via writes it.
+func (t Transport) String() string { return transports[t] }
+
+// Stream says that messages are framed by Content-Length.
+func (t Transport) Stream() bool { return t >= TCP }
+
+// Flow names the path a phone opened (RFC 5626). It is comparable and can be
+// stored; package transport finds the socket or connection it means.
+type Flow struct {
+	Transport Transport      `json:"t"`
+	Conn      uint64         `json:"c,omitempty"` // 0 for UDP; else unique over restarts
+	Local     netip.AddrPort `json:"l"`
+	Remote    netip.AddrPort `json:"r"`
+}
+
+// Target is one way to reach a user's phone.
+type Target struct {
+	URI    string   `json:"uri"`             // the Contact
+	Route  []string `json:"route,omitempty"` // Path, RFC 3327
+	Flow   Flow     `json:"flow"`            // the zero Flow: resolve URI
+	Q      uint16   `json:"q"`               // thousandths; 1000 when not given
+	Device Device   `json:"dev,omitempty"`
+	Agent  string   `json:"agent,omitempty"` // User-Agent, for people
+	Office OfficeID `json:"-"`               // set when the device is a visitor of another office: Flow is zero and URI is its softswitch
+}
+
+// Profile is the home services as values (M18): never a name that only means
+// something at home.
+type Profile struct {
+	Version int            `json:"v"`
+	Name    string         `json:"name,omitempty"`   // display name
+	Number  string         `json:"number,omitempty"` // E.164, "+15550001001"
+	Short   string         `json:"short,omitempty"`  // the extension at home, "1001"
+	Dial    *Numbers       `json:"dial,omitempty"`   // the home office's dialling plan
+	Calls   int            `json:"calls,omitempty"`  // most calls at once; 0: no limit
+	Allow   []string       `json:"allow,omitempty"`  // prefixes the user may dial outside
+	Forward map[string]any `json:"forward,omitempty"`
+}
+
+// Numbers is how people dial at one office (FACE.md, "numbers"). Keys of the
+// two maps are patterns: digits and trailing "x", one digit each.
+type Numbers struct {
+	Country       string              `json:"country,omitempty" yaml:"country"`             // "1"
+	International string              `json:"international,omitempty" yaml:"international"` // "011"
+	National      string              `json:"national,omitempty" yaml:"national"`           // "1"
+	Extensions    map[string]string   `json:"extensions,omitempty" yaml:"extensions"`       // "2xxx": "+15550002xxx"
+	Emergency     []string            `json:"emergency,omitempty" yaml:"emergency"`
+	OtherOffices  map[string]OfficeID `json:"other_offices,omitempty" yaml:"other_offices"` // "1xxx": north
+}
+
+// Line is what the softswitch serves: one user here with profile and targets,
+// or, when Gone is set, the tombstone that says where the user went.
+type Line struct {
+	User    UserID
+	Visitor bool
+	Home    Card // of a visitor: the home office
+	Epoch   Epoch
+	Profile *Profile
+	Targets []Target // best first; empty: offline
+	Gone    *Location
+}
+
+// Lease is a phone as DHCP sees it: evidence of a person (M2, M3).
+type Lease struct {
+	MAC     string
+	Plugged time.Time // last DISCOVER
+	Port    string    // option 82 or subnet
+}
+
+// Partner is a roaming agreement with another office (FACE.md, "partners").
+type Partner struct {
+	Office      OfficeID `yaml:"office"`
+	Certificate string   `yaml:"certificate"` // the name in its certificate is who it is
+	Visitors    struct {
+		Max  int      `yaml:"max"` // their users here at most; 0: none
+		Deny []string `yaml:"deny"`
+	} `yaml:"visitors"`
+	Roamers struct {
+		Deny []string `yaml:"deny"` // our users that may not roam there
+	} `yaml:"roamers"`
+	HomeSilent *SilencePolicy `yaml:"home_silent"`
+}
+
+// SilencePolicy is the policy of M9: what to do when a visitor's home does not answer.
+type SilencePolicy struct {
+	Policy    string   `yaml:"policy"`     // refuse or admit-known
+	After     Duration `yaml:"after"`      // how long to wait for home
+	Expires   Duration `yaml:"expires"`    // granted to a visitor admitted without home
+	ResendFor Duration `yaml:"resend_for"` // how long the registration message is re-sent
+}
+
+// Identity is one row of roam:id: a number or AOR, whose it is and where home is.
+type Identity struct {
+	Name string // "+15550001001", "alice@north.example"; no scheme
+	User UserID
+	Home OfficeID
+}
+
+// Peer is what R knows of an office (roam:office, roam:sw).
+type Peer struct {
+	Office    OfficeID
+	Domains   []string
+	Switch    string // SIP URI of a living softswitch, or the last known
+	Registrar string
+	Alive     bool
+}
+
+// Duration is a time.Duration that YAML, JSON and people write as "60s" or "5m".
+type Duration time.Duration
+
+// String is d as people write it.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// D is d as a time.Duration.
+func (d Duration) D() time.Duration { return time.Duration(d) }
+
+// MarshalText writes d as "60s".
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads "60s", "5m", "1h30m".
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	*d = Duration(v)
+	return err
+}

@@ -100,10 +100,7 @@ func (s *Server) Closed(f *sip.Flow) { panic("registrar: not built") }
 func (s *Server) LeaseOver(ip netip.Addr) { panic("registrar: not built") }
 
 // Owned is routesrv's sweep: what R should hold of our subscribers, in order of UserID.
-func (s *Server) Owned(after roam.UserID, max int) []struct {
-	User roam.UserID
-	At   roam.Location
-} {
+func (s *Server) Owned(after roam.UserID, max int) []roam.Owned {
 	panic("registrar: not built")
 }
 

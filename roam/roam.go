@@ -36,6 +36,12 @@ type Location struct {
 	Stale   bool `json:"-"` // R's answer: from memory, R itself is away
 }
 
+// Owned is what R should hold of one of our users.
+type Owned struct {
+	User UserID
+	At   Location
+}
+
 // Ticket is home's word that it has checked one device for one office (step 150).
 type Ticket struct {
 	User   UserID    `json:"user"`

@@ -65,12 +65,8 @@ func (s *Store) Report(user roam.UserID, at roam.Location, why string, done func
 func (s *Store) Publish(ids, gone []roam.Identity) { panic("routesrv: not built") }
 
 // Owned has the sweep repair what R should hold of our users: it asks all, a page at a time, on the loop.
-func (s *Store) Owned(page func(after roam.UserID, max int) []Owned) { panic("routesrv: not built") }
-
-// Owned is one of our users' location, for the sweep.
-type Owned struct {
-	User roam.UserID
-	At   roam.Location
+func (s *Store) Owned(page func(after roam.UserID, max int) []roam.Owned) {
+	panic("routesrv: not built")
 }
 
 // Peer is what R knows of an office and its softswitch: from the cache or Redis; the last known when R is away.

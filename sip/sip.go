@@ -125,6 +125,7 @@ type Refused struct {
 	Code   int    // 0: the table's code for Why
 	Reason string // "": the table's words for the code
 	Fields []Field
+	Close  bool // the framing is in doubt: a stream must be closed after the answer
 }
 
 // Error is the refusal in words.

@@ -1,34 +1,140 @@
 // Package seal makes short strings that only we can have made: nonces, flow and
 // path tokens (MAC), tickets and the sig of a location (Ed25519 signature).
+//
+// A string binds a payload, which anyone can read, to a kind and to a last
+// moment. The kind is one byte of the caller's choice; a string of one kind never
+// passes for another.
 package seal
 
-import "time"
+import (
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+	"strings"
+	"time"
+)
+
+const (
+	untilLen = 8  // Unix milliseconds
+	macLen   = 16 // HMAC-SHA256, truncated (RFC 2104 5)
+)
+
+// text is strict: two texts never open to the same bytes.
+var text = base64.RawURLEncoding.Strict()
+
+// decode undoes text. Line breaks, which the decoder would skip, are refused.
+func decode(s string) ([]byte, bool) {
+	if strings.ContainsAny(s, "\r\n") {
+		return nil, false
+	}
+	b, err := text.DecodeString(s)
+	return b, err == nil
+}
 
 // Key makes and checks MACs. A new nonce key is made at each boot.
 type Key [32]byte
 
 // NewKey is a random key.
-func NewKey() *Key { panic("seal: not built") }
+func NewKey() *Key {
+	k := new(Key)
+	rand.Read(k[:]) // never fails (crypto/rand)
+	return k
+}
 
-// Seal binds payload to kind and to a last moment; it is base64url text.
-func (k *Key) Seal(kind byte, payload []byte, until time.Time) string { panic("seal: not built") }
+// Seal binds payload to kind and to a last moment; it is base64url text. The
+// moment is kept in whole milliseconds.
+func (k *Key) Seal(kind byte, payload []byte, until time.Time) string {
+	b := make([]byte, untilLen, untilLen+len(payload)+macLen)
+	binary.BigEndian.PutUint64(b, uint64(until.UnixMilli()))
+	b = append(b, payload...)
+	mac := k.mac(kind, b)
+	return text.EncodeToString(append(b, mac[:macLen]...))
+}
 
-// Open refuses another kind, a later moment, a changed byte.
-func (k *Key) Open(kind byte, s string, now time.Time) ([]byte, bool) { panic("seal: not built") }
+// Open refuses another kind, a later moment, a changed byte. The payload is the caller's.
+func (k *Key) Open(kind byte, s string, now time.Time) ([]byte, bool) {
+	b, ok := decode(s)
+	if !ok || len(b) < untilLen+macLen {
+		return nil, false
+	}
+	said, got := b[:len(b)-macLen], b[len(b)-macLen:]
+	mac := k.mac(kind, said)
+	if subtle.ConstantTimeCompare(mac[:macLen], got) != 1 || late(said, now) {
+		return nil, false
+	}
+	return said[untilLen:len(said):len(said)], true
+}
+
+// mac is HMAC-SHA256 (RFC 2104) over kind and b. What fits the stack is hashed
+// there: a nonce is checked with every REGISTER.
+func (k *Key) mac(kind byte, b []byte) [sha256.Size]byte {
+	var block [sha256.BlockSize + 192]byte
+	if 1+len(b) > len(block)-sha256.BlockSize {
+		h := hmac.New(sha256.New, k[:])
+		h.Write([]byte{kind})
+		h.Write(b)
+		return [sha256.Size]byte(h.Sum(nil))
+	}
+	pad(block[:sha256.BlockSize], k, 0x36)
+	block[sha256.BlockSize] = kind
+	n := sha256.BlockSize + 1 + copy(block[sha256.BlockSize+1:], b)
+	inner := sha256.Sum256(block[:n])
+	pad(block[:sha256.BlockSize], k, 0x5c)
+	return sha256.Sum256(append(block[:sha256.BlockSize], inner[:]...))
+}
+
+func pad(b []byte, k *Key, with byte) {
+	for i := range b {
+		b[i] = with
+	}
+	subtle.XORBytes(b, b, k[:])
+}
+
+// late says that the moment said begins with has passed.
+func late(said []byte, now time.Time) bool {
+	return now.UnixMilli() > int64(binary.BigEndian.Uint64(said))
+}
 
 // Signer signs what a third office must be able to check. Its seed lives in the office's file.
-type Signer struct{}
+type Signer struct {
+	key ed25519.PrivateKey
+}
 
-// NewSigner makes a signer from its 32 byte seed.
-func NewSigner(seed []byte) *Signer { panic("seal: not built") }
+// NewSigner makes a signer from its 32 byte seed; another length is our bug and panics.
+func NewSigner(seed []byte) *Signer { return &Signer{ed25519.NewKeyFromSeed(seed)} }
 
 // Public is the key that goes into the office card.
-func (s *Signer) Public() []byte { panic("seal: not built") }
+func (s *Signer) Public() []byte { return []byte(s.key.Public().(ed25519.PublicKey)) }
 
-// Sign is payload with kind, until and signature as base64url text.
-func (s *Signer) Sign(kind byte, payload []byte, until time.Time) string { panic("seal: not built") }
+// Sign is payload with kind, until and signature as base64url text. The moment is kept
+// in whole milliseconds.
+func (s *Signer) Sign(kind byte, payload []byte, until time.Time) string {
+	b := make([]byte, 1+untilLen, 1+untilLen+len(payload)+ed25519.SignatureSize)
+	b[0] = kind
+	binary.BigEndian.PutUint64(b[1:], uint64(until.UnixMilli()))
+	b = append(b, payload...)
+	return text.EncodeToString(append(b, ed25519.Sign(s.key, signed(b))...))
+}
 
-// Verify gives the payload that the owner of public signed.
+// Verify gives the payload that the owner of public signed. It refuses what Open refuses.
 func Verify(public []byte, kind byte, s string, now time.Time) ([]byte, bool) {
-	panic("seal: not built")
+	b, ok := decode(s)
+	if !ok || len(public) != ed25519.PublicKeySize || len(b) < 1+untilLen+ed25519.SignatureSize {
+		return nil, false
+	}
+	said, sig := b[:len(b)-ed25519.SignatureSize], b[len(b)-ed25519.SignatureSize:]
+	if said[0] != kind || !ed25519.Verify(public, signed(said), sig) || late(said[1:], now) {
+		return nil, false
+	}
+	return said[1+untilLen : len(said) : len(said)], true
+}
+
+// signed is what the signature covers. The prefix keeps our signatures apart from
+// any other use of the key.
+func signed(said []byte) []byte {
+	return append([]byte("siproam seal 1\x00"), said...)
 }

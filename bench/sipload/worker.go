@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// cookie begins our branches; socket, slot, generation and step follow, so that a response finds its operation.
+const cookie = "z9hG4bKsl"
+
+// operation is one slot of the window.
+type operation struct {
+	n      uint32 // generation
+	step   int    // of the exchange, from 0
+	user   int
+	began  time.Time
+	sent   time.Time
+	wait   time.Duration // until the next repetition
+	tries  int
+	last   []byte
+	ack    []byte
+	remote []byte // the peer's Contact
+	to     []byte // To with its tag
+	routes [][]byte
+}
+
+// account is what one user's phone remembers.
+type account struct {
+	cseq  int
+	nonce string
+	qop   bool
+	nc    int
+	ha1   string
+}
+
+// worker is one client socket with its window; one goroutine.
+type worker struct {
+	o        *options
+	id       int
+	conn     *net.UDPConn
+	here     string
+	slots    []operation
+	accounts []account // of the users id, id+sockets, ...
+	next     int
+	count    *tally
+	stop     *atomic.Bool
+	run      string
+	b        bytes.Buffer
+}
+
+func newWorker(o *options, id int, to *net.UDPAddr, count *tally, stop *atomic.Bool) (*worker, error) {
+	conn, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: o.first + id}, to)
+	if err != nil {
+		return nil, err
+	}
+	conn.SetReadBuffer(4 << 20)
+	return &worker{o: o, id: id, conn: conn, here: conn.LocalAddr().String(), slots: make([]operation, o.window),
+		accounts: make([]account, o.users/o.sockets+1), count: count, stop: stop,
+		run: strconv.FormatInt(time.Now().UnixNano()%1e9, 36)}, nil
+}
+
+// loop keeps the window full until stop, then lets what is under way end.
+func (w *worker) loop() {
+	for i := range w.slots {
+		w.begin(i)
+	}
+	buf := make([]byte, 16384)
+	for check := time.Now(); ; {
+		w.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		n, err := w.conn.Read(buf)
+		if err == nil && bytes.HasPrefix(buf[:n], []byte("SIP/2.0 ")) {
+			w.response(buf[:n])
+		}
+		if now := time.Now(); now.Sub(check) > 50*time.Millisecond {
+			check = now
+			if !w.repeat(now) && w.stop.Load() {
+				return
+			}
+		}
+	}
+}
+
+// begin starts a new operation in slot i.
+func (w *worker) begin(i int) {
+	if w.stop.Load() {
+		w.slots[i].last = nil
+		return
+	}
+	op := &w.slots[i]
+	*op = operation{n: op.n + 1, began: time.Now()}
+	if w.o.mode == "call" {
+		w.send(op, w.invite(i, op))
+		return
+	}
+	op.user = w.next
+	if w.next++; w.next*w.o.sockets+w.id >= w.o.users {
+		w.next = 0
+	}
+	if w.o.mode == "reg" {
+		w.accounts[op.user].nonce = ""
+	}
+	w.send(op, w.register(i, op))
+}
+
+func (w *worker) send(op *operation, m []byte) {
+	op.last, op.sent, op.wait, op.tries = m, time.Now(), 500*time.Millisecond, 0
+	w.conn.Write(m)
+}
+
+func (w *worker) end(i int, ok bool) {
+	w.count.finish(w.slots[i].began, ok)
+	w.begin(i)
+}
+
+// repeat sends again what is unanswered (Timer A, E); busy says that something is under way.
+func (w *worker) repeat(now time.Time) (busy bool) {
+	for i := range w.slots {
+		op := &w.slots[i]
+		if op.last == nil {
+			continue
+		}
+		busy = true
+		if now.Sub(op.sent) < op.wait {
+			continue
+		}
+		if op.tries++; op.tries > 6 {
+			w.end(i, false)
+			continue
+		}
+		if w.count.on.Load() {
+			w.count.repeat.Add(1)
+		}
+		op.sent, op.wait = now, 2*op.wait
+		w.conn.Write(op.last)
+	}
+	return busy
+}
+
+func (w *worker) branch(i int, op *operation) string {
+	return fmt.Sprintf("%s%s.%d.%d.%d", cookie, w.run, i, op.n, op.step)
+}
+
+// response finds the operation that m answers.
+func (w *worker) response(m []byte) {
+	at := bytes.Index(m, []byte(cookie+w.run+"."))
+	if at < 0 {
+		return
+	}
+	rest := m[at+len(cookie)+len(w.run)+1:]
+	end := bytes.IndexAny(rest, ";\r, ")
+	var i, step int
+	var n uint32
+	if end < 0 {
+		return
+	}
+	if _, err := fmt.Sscanf(string(rest[:end]), "%d.%d.%d", &i, &n, &step); err != nil || i >= len(w.slots) {
+		return
+	}
+	op := &w.slots[i]
+	if op.n != n || op.last == nil {
+		return
+	}
+	code, _ := strconv.Atoi(string(m[8:11]))
+	if w.o.mode == "call" {
+		w.callResponse(i, op, step, code, m)
+	} else if step == op.step && code >= 200 {
+		w.registerResponse(i, op, code, m)
+	}
+}

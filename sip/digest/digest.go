@@ -1,7 +1,16 @@
 // Package digest challenges and checks (RFC 7616, 8760, 3261 22). It never sees a password.
+//
+// Nonces verify themselves: they are sealed with a key of this run, so nothing is
+// remembered per challenge, and after a restart every nonce is stale. A nonce is
+// bound to its realm and to the office the phone visits; each is another one.
+//
+// Of qop only auth is taken. An answer without qop (RFC 2069) carries no nonce count
+// and can be replayed for as long as its nonce lives; it is Bad.
 package digest
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"time"
 
 	"github.com/siproam/siproam/seal"
@@ -9,64 +18,96 @@ import (
 )
 
 // Algorithms names what a domain or user is challenged with.
-type Algorithms []string // "md5", "sha-256"; both: sha-256 first
-
-// HA1 is H(login:realm:password) by algorithm: [0] MD5, [1] SHA-256; nil when not kept.
-type HA1 [2][]byte
-
-// MakeHA1 computes both from a password.
-func MakeHA1(login, realm, password string) HA1 { panic("digest: not built") }
-
-// Credentials is one Authorization or Proxy-Authorization taken apart; strings are unquoted.
-type Credentials struct {
-	Username, Realm, Nonce, URI, Response, Algorithm, CNonce, Opaque, QOP string
-	NC                                                                    uint32
-}
-
-// Parse reads the value of an Authorization or Proxy-Authorization. ok is false for
-// another scheme than Digest; a malformed one is a *sip.Refused of 400.
-func Parse(value []byte) (c Credentials, ok bool, err error) { panic("digest: not built") }
+type Algorithms []string // "md5", "sha-256"; both: sha-256 first; none: md5
 
 // Guard makes nonces and checks answers. Nonces verify themselves, are bound to the
-// realm and the visited office, and go stale after Lifetime or a restart.
+// realm and the visited office, and go stale after Lifetime or a restart. It is
+// used on the loop only.
 type Guard struct {
 	Key      *seal.Key
 	Lifetime time.Duration // of a nonce; 0: 5 minutes
+
+	last uint64 // stamp of the newest nonce
 }
 
-// Challenge gives the values of WWW-Authenticate (or Proxy-Authenticate), one per
-// algorithm, all with the same nonce. visited is "" at home.
-func (g *Guard) Challenge(now time.Time, realm, visited string, a Algorithms, stale bool) []string {
-	panic("digest: not built")
-}
-
-// Result is the outcome of Check.
-type Result uint8
-
-// The results of Check.
 const (
-	Bad   Result = iota // wrong: challenge again, count as a failure
-	Good                // right
-	Again               // right, and the very same nonce count as before: a retransmission
-	Old                 // right but for its nonce: challenge with stale=true
+	nonceKind       = 'n'
+	defaultLifetime = 5 * time.Minute
 )
 
-// Check compares c, for method, with ha1 in constant time. w is the nonce counts
-// seen from this phone; nil checks none. Unknown users are checked against Dummy, so
-// that they cost the same.
-func (g *Guard) Check(now time.Time, method, visited string, c *Credentials, ha1 HA1, w *Window) Result {
-	panic("digest: not built")
+// Challenge gives the values of WWW-Authenticate (or Proxy-Authenticate), one per
+// algorithm, all with the same nonce. visited is "" at home. The strongest comes
+// first (RFC 8760 2.4), since a phone takes the first it knows.
+func (g *Guard) Challenge(now time.Time, realm, visited string, a Algorithms, stale bool) []string {
+	nonce := g.nonce(now, realm, visited)
+	var challenges []string
+	for n := len(algorithms) - 1; n >= 0; n-- {
+		if a.has(algorithms[n].config) || len(a) == 0 && n == 0 {
+			challenges = append(challenges, challenge(realm, nonce, algorithms[n].wire, stale))
+		}
+	}
+	return challenges
 }
 
-// Dummy is an HA1 nobody's password has.
-var Dummy HA1
+func (a Algorithms) has(name string) bool {
+	for _, s := range a {
+		if s == name {
+			return true
+		}
+	}
+	return false
+}
 
-// Window is the nonce counts one phone has used with one nonce: the highest and a bitmap below it.
-type Window struct {
-	Nonce uint64 // hash of the nonce
-	High  uint32
-	Seen  uint64
+func challenge(realm, nonce, algorithm string, stale bool) string {
+	s := "Digest realm=" + sip.Quote(realm) + `, nonce="` + nonce + `", algorithm=` + algorithm + `, qop="auth"`
+	if stale {
+		s += ", stale=true"
+	}
+	return s
 }
 
 // Fields gives the challenge as header fields for a 401 (proxy false) or 407.
-func Fields(challenges []string, proxy bool) []sip.Field { panic("digest: not built") }
+func Fields(challenges []string, proxy bool) []sip.Field {
+	name := sip.WWWAuthenticate
+	if proxy {
+		name = sip.ProxyAuthenticate
+	}
+	fields := make([]sip.Field, len(challenges))
+	for i, c := range challenges {
+		fields[i] = sip.Field{Name: name, Value: c}
+	}
+	return fields
+}
+
+// nonce seals a stamp and what the nonce is bound to. Stamps grow, so no two nonces
+// are alike and the newer of two is known.
+func (g *Guard) nonce(now time.Time, realm, visited string) string {
+	g.last = max(g.last+1, uint64(now.UnixNano()))
+	var payload [16]byte
+	binary.BigEndian.PutUint64(payload[:], g.last)
+	bound := binding(realm, visited)
+	copy(payload[8:], bound[:])
+	lifetime := g.Lifetime
+	if lifetime == 0 {
+		lifetime = defaultLifetime
+	}
+	return g.Key.Seal(nonceKind, payload[:], now.Add(lifetime))
+}
+
+// stamp is that of a living nonce of ours for realm and visited; ours is false for any other.
+func (g *Guard) stamp(now time.Time, realm, visited, nonce string) (stamp uint64, ours bool) {
+	payload, ok := g.Key.Open(nonceKind, nonce, now)
+	if !ok || len(payload) != 16 || [8]byte(payload[8:]) != binding(realm, visited) {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(payload), true
+}
+
+func binding(realm, visited string) [8]byte {
+	var stack [128]byte
+	b := append(stack[:0], realm...)
+	b = append(b, 0)
+	b = append(b, visited...)
+	sum := sha256.Sum256(b)
+	return [8]byte(sum[:8])
+}

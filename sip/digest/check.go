@@ -1,0 +1,163 @@
+package digest
+
+import (
+	"crypto/md5"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"strings"
+	"time"
+)
+
+// algorithms is what we can check, by index in HA1; the later the stronger.
+var algorithms = [...]struct{ config, wire string }{
+	{"md5", "MD5"},
+	{"sha-256", "SHA-256"},
+}
+
+// HA1 is H(login:realm:password) by algorithm: [0] MD5, [1] SHA-256; nil when not
+// kept or not allowed. The bytes are raw, not hexadecimal.
+type HA1 [2][]byte
+
+// MakeHA1 computes both from a password.
+func MakeHA1(login, realm, password string) HA1 {
+	a1 := []byte(login + ":" + realm + ":" + password)
+	m, s := md5.Sum(a1), sha256.Sum256(a1)
+	return HA1{m[:], s[:]}
+}
+
+// Dummy is an HA1 nobody's password has. It is random, since whoever knows an HA1
+// can answer for it.
+var Dummy = random()
+
+func random() HA1 {
+	h := HA1{make([]byte, md5.Size), make([]byte, sha256.Size)}
+	rand.Read(h[0]) // never fails (crypto/rand)
+	rand.Read(h[1])
+	return h
+}
+
+// Result is the outcome of Check.
+type Result uint8
+
+// The results of Check.
+const (
+	Bad   Result = iota // wrong: challenge again, count as a failure
+	Good                // right
+	Again               // right, and the very same nonce count as before: a retransmission
+	Old                 // right but for its nonce: challenge with stale=true
+)
+
+// Check compares c, for method, with ha1 in constant time. w is the nonce counts
+// seen from this phone; nil checks none. Unknown users are checked against Dummy, so
+// that they cost the same.
+//
+// That c.Realm is one of ours and c.URI names the request's target is the caller's to check.
+func (g *Guard) Check(now time.Time, method, visited string, c *Credentials, ha1 HA1, w *Window) Result {
+	n := index(c.Algorithm)
+	if n < 0 || !strings.EqualFold(c.QOP, "auth") || c.NC == 0 {
+		return Bad
+	}
+	if len(ha1[n]) == 0 {
+		ha1 = Dummy
+	}
+	if !answers(n, method, c, ha1[n]) {
+		return Bad
+	}
+	stamp, ours := g.stamp(now, c.Realm, visited, c.Nonce)
+	if !ours {
+		return Old
+	}
+	if w == nil {
+		return Good
+	}
+	return w.use(stamp, c.NC)
+}
+
+// index is an algorithm's place in HA1, -1 for one we do not check. None named is MD5 (RFC 7616 3.3).
+func index(algorithm string) int {
+	if algorithm == "" {
+		return 0
+	}
+	for n := range algorithms {
+		if strings.EqualFold(algorithm, algorithms[n].wire) {
+			return n
+		}
+	}
+	return -1
+}
+
+// answers says that c.Response is H(H(A1):nonce:nc:cnonce:qop:H(method:uri)) (RFC 7616 3.4.1).
+func answers(n int, method string, c *Credentials, ha1 []byte) bool {
+	var a2, want [sha256.Size]byte
+	var stack [512]byte
+	b := append(stack[:0], method...)
+	b = append(b, ':')
+	b = append(b, c.URI...)
+	ha2 := hash(n, &a2, b)
+
+	b = hex.AppendEncode(b[:0], ha1)
+	for _, s := range [...]string{c.Nonce, c.count(), c.CNonce, c.QOP} {
+		b = append(b, ':')
+		b = append(b, s...)
+	}
+	b = append(b, ':')
+	b = hex.AppendEncode(b, ha2)
+	return equalHex(hash(n, &want, b), c.Response)
+}
+
+// hash is H(b) by algorithm n, in to.
+func hash(n int, to *[sha256.Size]byte, b []byte) []byte {
+	if n == 0 {
+		sum := md5.Sum(b)
+		return to[:copy(to[:], sum[:])]
+	}
+	*to = sha256.Sum256(b)
+	return to[:]
+}
+
+// equalHex compares in constant time.
+func equalHex(want []byte, text string) bool {
+	if len(text) != 2*len(want) {
+		return false
+	}
+	var got [sha256.Size]byte
+	var stack [2 * sha256.Size]byte
+	copy(stack[:], text)
+	if _, err := hex.Decode(got[:], stack[:len(text)]); err != nil {
+		return false
+	}
+	return subtle.ConstantTimeCompare(want, got[:len(want)]) == 1
+}
+
+// Window is the nonce counts one phone has used with one nonce: the highest and a bitmap below it.
+type Window struct {
+	Nonce uint64 // stamp of the newest nonce used; an older one is stale, or a replay would pass with it
+	High  uint32
+	Seen  uint64 // bit i: High-i was used
+}
+
+// use takes count nc of the nonce with stamp. What lies too far below High to be known is Old.
+func (w *Window) use(stamp uint64, nc uint32) Result {
+	switch {
+	case stamp < w.Nonce:
+		return Old
+	case stamp > w.Nonce:
+		*w = Window{Nonce: stamp, High: nc, Seen: 1}
+		return Good
+	case nc > w.High:
+		w.Seen = w.Seen<<(nc-w.High) | 1
+		w.High = nc
+		return Good
+	}
+	below := w.High - nc
+	if below >= 64 {
+		return Old
+	}
+	if w.Seen>>below&1 == 1 {
+		return Again
+	}
+	w.Seen |= 1 << below
+	return Good
+}

@@ -1,0 +1,149 @@
+package digest
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+)
+
+// Credentials is one Authorization or Proxy-Authorization taken apart; strings are unquoted.
+type Credentials struct {
+	Username, Realm, Nonce, URI, Response, Algorithm, CNonce, Opaque, QOP string
+	NC                                                                    uint32
+
+	nc string // NC as written: it goes into the hash
+}
+
+// count is the nonce count as it goes into the hash.
+func (c *Credentials) count() string {
+	if c.nc != "" {
+		return c.nc
+	}
+	return fmt.Sprintf("%08x", c.NC)
+}
+
+func bad(reason string) *sip.Refused {
+	return &sip.Refused{Why: roam.BadRequest, Code: 400, Reason: "Bad Request - " + reason}
+}
+
+// Parse reads the value of an Authorization or Proxy-Authorization. ok is false for
+// another scheme than Digest; a malformed one is a *sip.Refused of 400: a parameter
+// we read stands twice, one that must be there is missing, nc is not 8 hexadecimal
+// digits. Unknown parameters and empty list elements are passed over.
+func Parse(value []byte) (c Credentials, ok bool, err error) {
+	s := strings.TrimLeft(string(value), " \t")
+	scheme, rest, _ := strings.Cut(strings.ReplaceAll(s, "\t", " "), " ")
+	if !strings.EqualFold(scheme, "Digest") {
+		return Credentials{}, false, nil
+	}
+	seen := 0
+	for rest = skip(rest); rest != ""; rest = skip(rest) {
+		var name, v string
+		if name, v, rest, ok = cut(rest); !ok {
+			return Credentials{}, true, bad("credentials")
+		}
+		n := slices.IndexFunc(parameters[:], func(p string) bool { return strings.EqualFold(p, name) })
+		if n < 0 {
+			continue
+		}
+		if seen>>n&1 == 1 {
+			return Credentials{}, true, bad(parameters[n] + " twice in the credentials")
+		}
+		seen |= 1 << n
+		*c.at(n) = v
+	}
+	if err := c.check(); err != nil {
+		return Credentials{}, true, err
+	}
+	return c, true, nil
+}
+
+// parameters is what we read, in the order of at.
+var parameters = [...]string{"username", "realm", "nonce", "uri", "response", "algorithm", "cnonce", "opaque", "qop", "nc"}
+
+// at is where the parameter's value goes.
+func (c *Credentials) at(parameter int) *string {
+	return [...]*string{
+		&c.Username, &c.Realm, &c.Nonce, &c.URI, &c.Response, &c.Algorithm, &c.CNonce, &c.Opaque, &c.QOP, &c.nc,
+	}[parameter]
+}
+
+// check refuses what no phone can mean (RFC 7616 3.4).
+func (c *Credentials) check() error {
+	if c.Username == "" || c.Realm == "" || c.Nonce == "" || c.URI == "" || c.Response == "" {
+		return bad("incomplete credentials")
+	}
+	if c.QOP != "" && (c.nc == "" || c.CNonce == "") {
+		return bad("qop without nc and cnonce")
+	}
+	if c.nc != "" {
+		n, err := strconv.ParseUint(c.nc, 16, 32)
+		if err != nil || len(c.nc) != 8 {
+			return bad("nonce count")
+		}
+		c.NC = uint32(n)
+	}
+	return nil
+}
+
+func skip(s string) string { return strings.TrimLeft(s, " \t,") }
+
+// cut takes one parameter off s. A value is a token or a quoted-string (RFC 3261 25.1, auth-param).
+func cut(s string) (name, value, rest string, ok bool) {
+	end := strings.IndexAny(s, "=,\"")
+	if end < 0 || s[end] == ',' { // a flag
+		if end < 0 {
+			end = len(s)
+		}
+		name = strings.TrimRight(s[:end], " \t")
+		return name, "", s[end:], !strings.ContainsAny(name, " \t")
+	}
+	name, s = strings.TrimRight(s[:end], " \t"), s[end:]
+	if s[0] == '"' || name == "" || strings.ContainsAny(name, " \t") {
+		return "", "", "", false
+	}
+	s = strings.TrimLeft(s[1:], " \t")
+	if strings.HasPrefix(s, `"`) {
+		value, s, ok = unquote(s)
+	} else {
+		end := strings.IndexAny(s, ", \t")
+		if end < 0 {
+			end = len(s)
+		}
+		value, s, ok = s[:end], s[end:], end > 0
+	}
+	if s = strings.TrimLeft(s, " \t"); s != "" && s[0] != ',' {
+		return "", "", "", false
+	}
+	return name, value, s, ok
+}
+
+// unquote takes the quoted-string off that s begins with; ok is false when it does not end.
+func unquote(s string) (value, rest string, ok bool) {
+	end := 1
+	for end < len(s) && s[end] != '"' {
+		if s[end] == '\\' {
+			end++
+		}
+		end++
+	}
+	if end >= len(s) {
+		return "", "", false
+	}
+	value, rest = s[1:end], s[end+1:]
+	if strings.IndexByte(value, '\\') < 0 {
+		return value, rest, true
+	}
+	var b strings.Builder
+	for i := 0; i < len(value); i++ {
+		if value[i] == '\\' {
+			i++
+		}
+		b.WriteByte(value[i])
+	}
+	return b.String(), rest, true
+}

@@ -1,0 +1,797 @@
+package media
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/siproam/siproam/metric"
+	"github.com/siproam/siproam/roam"
+)
+
+var loopback = netip.MustParseAddr("127.0.0.1")
+
+// freePorts is a range of pairs that nobody else holds now.
+func freePorts(t testing.TB, pairs int) string {
+	t.Helper()
+	for range 100 {
+		first := 22000 + 2*rand.IntN(4000)
+		if free(first, 2*pairs) {
+			return fmt.Sprintf("%d-%d", first, first+2*pairs-1)
+		}
+	}
+	t.Fatal("no free ports")
+	return ""
+}
+
+func free(first, n int) bool {
+	for port := first; port < first+n; port++ {
+		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4zero, Port: port})
+		if err != nil {
+			return false
+		}
+		_ = c.Close()
+	}
+	return true
+}
+
+func newRelay(t testing.TB, pairs int, change ...func(*Config)) (*Relay, *metric.Set) {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.Ports = freePorts(t, pairs)
+	cfg.Addr = loopback
+	for _, c := range change {
+		c(&cfg)
+	}
+	m := &metric.Set{}
+	r, err := New(cfg, m, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return r, m
+}
+
+// far is the far end of a leg: a phone's RTP and RTCP sockets and where it sends to.
+type far struct {
+	t         testing.TB
+	rtp, rtcp *net.UDPConn
+	relay     netip.AddrPort // our RTP port, from the SDP it was given
+	seq       uint16
+}
+
+func newFar(t testing.TB) *far {
+	return &far{t: t, rtp: listen(t, loopback), rtcp: listen(t, loopback)}
+}
+
+func listen(t testing.TB, a netip.Addr) *net.UDPConn {
+	t.Helper()
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func port(c *net.UDPConn) int { return c.LocalAddr().(*net.UDPAddr).Port }
+
+// sdp is what the phone sends, with more lines for its one stream.
+func (f *far) sdp(more ...string) []byte {
+	return f.sdpAt("127.0.0.1", more...)
+}
+
+func (f *far) sdpAt(addr string, more ...string) []byte {
+	kind := "IP4"
+	if strings.Contains(addr, ":") {
+		kind = "IP6"
+	}
+	body := fmt.Sprintf("v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN %s %s\r\nt=0 0\r\nm=audio %d RTP/AVP 0 8\r\na=rtcp:%d\r\n",
+		kind, addr, port(f.rtp), port(f.rtcp))
+	for _, l := range more {
+		body += l + "\r\n"
+	}
+	return []byte(body)
+}
+
+// told reads where the relay wants the phone's media.
+func (f *far) told(body []byte) {
+	f.t.Helper()
+	d, err := parse(body)
+	if err != nil {
+		f.t.Fatalf("%q: %v", body, err)
+	}
+	f.relay = netip.AddrPortFrom(d.streams[0].addr, d.streams[0].port)
+}
+
+// packet is a PCMU packet of 20 octets of payload.
+func packet(seq uint16, mark byte) []byte {
+	p := make([]byte, 32)
+	p[0] = 0x80
+	binary.BigEndian.PutUint16(p[2:], seq)
+	binary.BigEndian.PutUint32(p[4:], uint32(seq)*160)
+	copy(p[8:], "SSRC")
+	p[12] = mark
+	return p
+}
+
+func (f *far) send(mark byte) {
+	f.t.Helper()
+	f.seq++
+	sendTo(f.t, f.rtp, f.relay, packet(f.seq, mark))
+}
+
+func (f *far) report(c *net.UDPConn, to netip.AddrPort, mark byte) {
+	f.t.Helper()
+	sendTo(f.t, c, to, []byte{0x80, 201, 0, 1, 'S', 'S', 'R', mark})
+}
+
+func (f *far) relayRTCP() netip.AddrPort { return netip.AddrPortFrom(f.relay.Addr(), f.relay.Port()+1) }
+
+func sendTo(t testing.TB, c *net.UDPConn, to netip.AddrPort, pkt []byte) {
+	t.Helper()
+	if _, err := c.WriteToUDPAddrPort(pkt, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// hear waits for a packet on c that carries mark in its octet at, passing others over.
+func hear(t testing.TB, c *net.UDPConn, at int, mark byte) (from netip.AddrPort) {
+	t.Helper()
+	buf := make([]byte, maxPacket)
+	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	for {
+		n, src, err := c.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			t.Fatalf("packet %q: %v", mark, err)
+		}
+		if n > at && buf[at] == mark {
+			return netip.AddrPortFrom(src.Addr().Unmap(), src.Port())
+		}
+	}
+}
+
+// silence fails when anything arrives on c before the packet marked 'z', which the caller has had sent last.
+func silence(t testing.TB, c *net.UDPConn, why string) {
+	t.Helper()
+	buf := make([]byte, maxPacket)
+	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	n, _, err := c.ReadFromUDPAddrPort(buf)
+	if err != nil || n < 13 || buf[12] != 'z' {
+		t.Errorf("%s: got %q, %v, want nothing before the last packet", why, buf[:n], err)
+	}
+}
+
+func dropCount(m *metric.Set, why dropped) uint64 {
+	for _, f := range m.Families() {
+		if f.Name == "media_packets_dropped_total" {
+			n, _ := f.With(droppedNames[why]).Count()
+			return n
+		}
+	}
+	return 0
+}
+
+// waitFor waits until cond holds.
+func waitFor(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no %s", what)
+		}
+	}
+}
+
+func here() Peer { return Peer{Signal: loopback} }
+
+func pass(t testing.TB, b *Bridge, from, to string, body []byte) []byte {
+	t.Helper()
+	out, err := b.Pass(from, to, body, here(), here())
+	if err != nil {
+		t.Fatalf("pass %s to %s: %v", from, to, err)
+	}
+	return out
+}
+
+func open(t testing.TB, r *Relay) *Bridge {
+	t.Helper()
+	b, err := r.Open("c7f2", func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// answered is a call of two phones that is answered; more lines go into both bodies.
+func answered(t testing.TB, r *Relay, more ...string) (br *Bridge, a, b *far) {
+	t.Helper()
+	br, a, b = open(t, r), newFar(t), newFar(t)
+	b.told(pass(t, br, "A", "B1", a.sdp(more...)))
+	a.told(pass(t, br, "B1", "A", b.sdp(more...)))
+	br.Join("B1")
+	return br, a, b
+}
+
+func TestBothWays(t *testing.T) {
+	r, m := newRelay(t, 2)
+	br, a, b := answered(t, r)
+	if got := a.relay.Port() % 2; got != 0 {
+		t.Errorf("RTP port %d is odd", a.relay.Port())
+	}
+	a.send('1')
+	if from := hear(t, b.rtp, 12, '1'); from != b.relay {
+		t.Errorf("B heard from %s, want %s, where it sends", from, b.relay)
+	}
+	b.send('2')
+	if from := hear(t, a.rtp, 12, '2'); from != a.relay {
+		t.Errorf("A heard from %s, want %s", from, a.relay)
+	}
+	a.report(a.rtcp, a.relayRTCP(), '3')
+	if from := hear(t, b.rtcp, 7, '3'); from != b.relayRTCP() {
+		t.Errorf("RTCP from %s, want %s", from, b.relayRTCP())
+	}
+	st := br.State()
+	if st.A.Packets != 1 || st.B.Packets != 1 || st.A.Octets != 20 || st.Codec != "PCMU" || st.Held || st.Heard.IsZero() {
+		t.Errorf("got %+v", st)
+	}
+	if used, free, resting := r.Ports(); used != 8 && used != 4 || free != 0 || resting != 0 {
+		t.Errorf("ports %d %d %d", used, free, resting)
+	}
+	if last := br.Close(); last.A != st.A || br.Close() != last || br.State() != last {
+		t.Errorf("closed: got %+v, want %+v each time", last, st)
+	}
+	if used, free, resting := r.Ports(); used != 0 || free != 0 || resting != 4 {
+		t.Errorf("after the call: ports %d %d %d, want 0 0 4", used, free, resting)
+	}
+	if _, err := br.Pass("A", "B1", a.sdp(), here(), here()); err == nil {
+		t.Error("a closed bridge took SDP")
+	}
+	if n := dropCount(m, stranger); n != 0 {
+		t.Errorf("%d dropped", n)
+	}
+}
+
+func TestMuxedRTCP(t *testing.T) {
+	r, _ := newRelay(t, 4)
+	_, a, b := answered(t, r, "a=rtcp-mux")
+	a.report(a.rtp, a.relay, '1')
+	hear(t, b.rtp, 7, '1')
+
+	br := open(t, r) // only A can: B has it on the port of its own
+	b.told(pass(t, br, "A", "B1", a.sdp("a=rtcp-mux")))
+	a.told(pass(t, br, "B1", "A", b.sdp()))
+	br.Join("B1")
+	a.report(a.rtp, a.relay, '2')
+	hear(t, b.rtcp, 7, '2')
+	b.report(b.rtcp, b.relayRTCP(), '3')
+	hear(t, a.rtcp, 7, '3')
+}
+
+func TestLatchesToWhereThePhoneSendsFrom(t *testing.T) {
+	r, m := newRelay(t, 2)
+	br, a, b := answered(t, r)
+	nat := listen(t, loopback)
+	sendTo(t, nat, a.relay, packet(1, '1'))
+	hear(t, b.rtp, 12, '1')
+	b.send('2')
+	hear(t, nat, 12, '2')
+
+	other := listen(t, loopback) // another port of the same address while the first talks
+	sendTo(t, other, a.relay, packet(2, '3'))
+	waitFor(t, "drop", func() bool { return dropCount(m, otherPort) == 1 })
+	b.send('4')
+	hear(t, nat, 12, '4')
+
+	br.mu.Lock() // a second later it may: the phone has got another port from its NAT
+	br.legs["A"].streams[0].media.heard = time.Now().Add(-relatchAfter)
+	br.mu.Unlock()
+	sendTo(t, other, a.relay, packet(2, '5'))
+	hear(t, b.rtp, 12, '5')
+	b.send('6')
+	hear(t, other, 12, '6')
+
+	a.send('7') // and the port its SDP names at any time
+	hear(t, b.rtp, 12, '7')
+	b.send('8')
+	hear(t, a.rtp, 12, '8')
+}
+
+func TestRefreshKeepsTheLatchAndAnotherPortMovesIt(t *testing.T) {
+	r, _ := newRelay(t, 2)
+	br, a, b := answered(t, r)
+	nat := listen(t, loopback)
+	sendTo(t, nat, a.relay, packet(1, '1'))
+	hear(t, b.rtp, 12, '1')
+	before := a.relay
+	pass(t, br, "A", "B1", a.sdp())
+	a.told(pass(t, br, "B1", "A", b.sdp()))
+	if a.relay != before {
+		t.Errorf("port %s, want %s as before", a.relay, before)
+	}
+	b.send('2')
+	hear(t, nat, 12, '2')
+	moved := newFar(t)
+	pass(t, br, "A", "B1", moved.sdp())
+	b.send('3')
+	hear(t, moved.rtp, 12, '3')
+}
+
+// strange is a relay none of whose phones is on this machine, as far as it knows.
+func strange(t *testing.T) (*Relay, *metric.Set) {
+	r, m := newRelay(t, 2)
+	r.machine.addrs.Store(&map[netip.Addr]bool{})
+	return r, m
+}
+
+func TestThirdPartyIsNotHeard(t *testing.T) {
+	r, m := strange(t)
+	br, a, b := open(t, r), newFar(t), newFar(t)
+	elsewhere := Peer{Signal: netip.MustParseAddr("192.0.2.7")}
+	for _, step := range []struct {
+		from, to string
+		f, told  *far
+	}{{"A", "B1", a, b}, {"B1", "A", b, a}} {
+		addr := "127.0.0.1"
+		if step.from == "A" {
+			addr = "192.0.2.7"
+		}
+		out, err := br.Pass(step.from, step.to, step.f.sdpAt(addr), elsewhere, here())
+		if err != nil {
+			t.Fatal(err)
+		}
+		step.told.told(out)
+	}
+	br.Join("B1")
+	a.send('1') // from 127.0.0.1, while A is at 192.0.2.7
+	waitFor(t, "drop", func() bool { return dropCount(m, stranger) == 1 })
+	if st := br.State(); st.A.Packets != 0 || !st.Heard.IsZero() {
+		t.Errorf("a stranger counted: %+v", st)
+	}
+	br.mu.Lock()
+	latched := br.legs["A"].streams[0].media.latched
+	br.mu.Unlock()
+	if latched.IsValid() {
+		t.Errorf("latched to %s", latched)
+	}
+}
+
+func TestWholeMachineIsOneSource(t *testing.T) {
+	m := &machine{}
+	lan, tail := netip.MustParseAddr("192.0.2.10"), netip.MustParseAddr("2001:db8::10")
+	m.addrs.Store(&map[netip.Addr]bool{lan: true, tail: true})
+	var o origins
+	for _, c := range []struct {
+		known, from string
+		want        bool
+	}{
+		{"192.0.2.10", "127.0.0.1", true}, // baresip on this machine
+		{"192.0.2.10", "2001:db8::10", true},
+		{"127.0.0.1", "192.0.2.10", true},
+		{"192.0.2.11", "127.0.0.1", false},
+		{"192.0.2.11", "192.0.2.10", false},
+		{"192.0.2.11", "192.0.2.11", true},
+		{"192.0.2.10", "192.0.2.11", false},
+		{"0.0.0.0", "192.0.2.10", false},
+		{"fe80::1", "fe80::1%eth0", true},
+	} {
+		o.set(m, netip.MustParseAddr(c.known))
+		if got := o.allow(m, netip.MustParseAddr(c.from)); got != c.want {
+			t.Errorf("known %s, from %s: got %v, want %v", c.known, c.from, got, c.want)
+		}
+	}
+	m.look()
+	if !m.has(loopback) {
+		t.Error("127.0.0.1 is not ours")
+	}
+}
+
+func TestJunkIsDropped(t *testing.T) {
+	r, m := newRelay(t, 2)
+	_, a, b := answered(t, r)
+	stun := append([]byte{0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42}, make([]byte, 12)...)
+	long := make([]byte, maxPacket+1)
+	long[0] = 0x80
+	for i, pkt := range [][]byte{{}, {0x80}, packet(1, 'x')[:11], stun, append([]byte{0x40}, packet(1, 'x')[1:]...), long} {
+		sendTo(t, a.rtp, a.relay, pkt)
+		waitFor(t, "drop", func() bool { return dropCount(m, malformed) == uint64(i+1) })
+	}
+	sendTo(t, a.rtcp, a.relayRTCP(), packet(1, 'x')) // RTP on the RTCP port
+	waitFor(t, "drop", func() bool { return dropCount(m, malformed) == 7 })
+	a.send('z')
+	silence(t, b.rtp, "junk")
+}
+
+func TestHoldAndResume(t *testing.T) {
+	r, m := newRelay(t, 2)
+	br, a, b := answered(t, r)
+	aPort, bPort := a.relay, b.relay
+	nat := listen(t, loopback)
+	sendTo(t, nat, a.relay, packet(1, '1'))
+	hear(t, b.rtp, 12, '1')
+	for i, hold := range []struct{ offer, answer []byte }{
+		{a.sdp("a=sendonly"), b.sdp("a=recvonly")},
+		{a.sdp("a=inactive"), b.sdp("a=inactive")},
+		{a.sdpAt("0.0.0.0"), b.sdp()},
+	} {
+		held := pass(t, br, "A", "B1", hold.offer)
+		b.told(held)
+		a.told(pass(t, br, "B1", "A", hold.answer))
+		if !br.State().Held {
+			t.Errorf("hold %d: not held", i)
+		}
+		if b.relay.Port() != bPort.Port() || a.relay != aPort {
+			t.Errorf("hold %d: ports changed", i)
+		}
+	}
+	b.relay = bPort
+	b.send('2') // nothing may be sent to 0.0.0.0
+	waitFor(t, "drop", func() bool { return dropCount(m, nowhere) == 1 })
+	b.told(pass(t, br, "A", "B1", a.sdp("a=sendrecv")))
+	a.told(pass(t, br, "B1", "A", b.sdp("a=sendrecv")))
+	if br.State().Held {
+		t.Error("still held after resume")
+	}
+	if b.relay != bPort || a.relay != aPort {
+		t.Error("resume changed ports")
+	}
+	b.send('z')
+	silence(t, nat, "hold")
+}
+
+func TestForkIsHeardUntilOneWins(t *testing.T) {
+	r, m := newRelay(t, 6)
+	br, a, b1, b2 := open(t, r), newFar(t), newFar(t), newFar(t)
+	b1.told(pass(t, br, "A", "B1", a.sdp()))
+	b2.told(pass(t, br, "A", "B2", a.sdp()))
+	if b1.relay == b2.relay {
+		t.Errorf("both forks were told %s", b1.relay)
+	}
+	a.told(pass(t, br, "B1", "A", b1.sdp()))
+	a1 := a.relay
+	b1.send('1')
+	hear(t, a.rtp, 12, '1')
+	a.told(pass(t, br, "B2", "A", b2.sdp()))
+	if a.relay != a1 {
+		t.Errorf("A's port changed from %s to %s", a1, a.relay)
+	}
+	b2.send('2')
+	hear(t, a.rtp, 12, '2')
+	b1.send('3')
+	waitFor(t, "drop", func() bool { return dropCount(m, unjoined) == 1 })
+	if used, _, _ := r.Ports(); used != 6 {
+		t.Errorf("%d ports, want 6 while forking", used)
+	}
+	br.Join("B1")
+	b1.send('4')
+	hear(t, a.rtp, 12, '4')
+	if used, _, resting := r.Ports(); used != 4 || resting != 2 {
+		t.Errorf("%d used, %d resting, want 4 and 2 once joined", used, resting)
+	}
+	if st := br.State(); st.B.Packets != 3 {
+		t.Errorf("B sent %d packets, want the winner's 3", st.B.Packets)
+	}
+	br.Drop("B1")
+	br.Drop("B9")
+	if used, _, _ := r.Ports(); used != 2 {
+		t.Errorf("%d ports, want A's 2", used)
+	}
+}
+
+func TestLateOffer(t *testing.T) {
+	r, _ := newRelay(t, 2)
+	br, a, b := open(t, r), newFar(t), newFar(t)
+	a.told(pass(t, br, "B1", "A", b.sdp()))
+	br.Join("B1")
+	b.told(pass(t, br, "A", "B1", a.sdp()))
+	a.send('1')
+	hear(t, b.rtp, 12, '1')
+	b.send('2')
+	hear(t, a.rtp, 12, '2')
+	if got := br.State().Codec; got != "PCMU" {
+		t.Errorf("codec %q, want PCMU", got)
+	}
+}
+
+func TestSeveralStreams(t *testing.T) {
+	r, _ := newRelay(t, 8)
+	br, a, b, av, bv := open(t, r), newFar(t), newFar(t), newFar(t), newFar(t)
+	video := func(f *far) string {
+		return fmt.Sprintf("m=video %d RTP/AVP 96\r\na=rtpmap:96 H264/90000", port(f.rtp))
+	}
+	bd, err := parse(pass(t, br, "A", "B1", a.sdp(video(av))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ad, err := parse(pass(t, br, "B1", "A", b.sdp(video(bv))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	br.Join("B1")
+	av.relay = netip.AddrPortFrom(loopback, ad.streams[1].port)
+	av.send('v')
+	if from := hear(t, bv.rtp, 12, 'v'); from.Port() != bd.streams[1].port {
+		t.Errorf("video from port %d, want %d", from.Port(), bd.streams[1].port)
+	}
+	if used, _, _ := r.Ports(); used != 8 {
+		t.Errorf("%d ports, want 8", used)
+	}
+	pass(t, br, "A", "B1", a.sdp("m=video 0 RTP/AVP 96")) // video is given up
+	pass(t, br, "B1", "A", b.sdp("m=video 0 RTP/AVP 96"))
+	if used, _, _ := r.Ports(); used != 4 {
+		t.Errorf("%d ports, want 4 without video", used)
+	}
+	pass(t, br, "A", "B1", a.sdp(video(av))) // comes back, and is refused
+	out := pass(t, br, "B1", "A", b.sdp("m=video 0 RTP/AVP 96"))
+	if !strings.Contains(string(out), "m=video 0 ") {
+		t.Errorf("got %q, want video refused", out)
+	}
+	if used, _, _ := r.Ports(); used != 4 {
+		t.Errorf("%d ports, want 4 after a refused stream", used)
+	}
+	br.Close()
+}
+
+func TestFaxPassesUnread(t *testing.T) {
+	r, _ := newRelay(t, 2)
+	br, a, b := answered(t, r)
+	fax := func(f *far) []byte {
+		return []byte(strings.Replace(string(f.sdp()), "RTP/AVP 0 8", "udptl t38", 1))
+	}
+	pass(t, br, "A", "B1", fax(a))
+	pass(t, br, "B1", "A", fax(b))
+	sendTo(t, a.rtp, a.relay, []byte{0, 1, 'f'})
+	hear(t, b.rtp, 2, 'f')
+}
+
+func TestDTLSPassesWhereOffered(t *testing.T) {
+	r, m := newRelay(t, 4)
+	hello := []byte{22, 0xfe, 0xff, 0, 'd'}
+	_, a, b := answered(t, r, "a=fingerprint:sha-256 00:11")
+	sendTo(t, a.rtp, a.relay, hello)
+	hear(t, b.rtp, 4, 'd')
+	_, a, _ = answered(t, r)
+	sendTo(t, a.rtp, a.relay, hello)
+	waitFor(t, "drop", func() bool { return dropCount(m, malformed) == 1 })
+}
+
+func TestPortsRestAndRunOut(t *testing.T) {
+	r, _ := newRelay(t, 4)
+	first, _, _ := answered(t, r)
+	second, _, _ := answered(t, r)
+	if _, err := r.Open("x", func() {}); !errors.Is(err, roam.NoCapacity) {
+		t.Errorf("third call: got %v, want %v", err, roam.NoCapacity)
+	}
+	third := newFar(t)
+	body := third.sdp(fmt.Sprintf("m=video %d RTP/AVP 96", port(third.rtcp)))
+	if _, err := second.Pass("A", "B1", body, here(), here()); !errors.Is(err, roam.NoCapacity) {
+		t.Errorf("video: got %v, want %v", err, roam.NoCapacity)
+	}
+	if used, _, _ := r.Ports(); used != 8 {
+		t.Errorf("%d ports, want 8: what was opened in vain is given back", used)
+	}
+	firstPort := first.legs["A"].streams[0].ports.port
+	first.Close()
+	second.Close()
+	_, a, _ := answered(t, r) // nothing has rested: the longest resting pair is taken
+	if got := int(a.relay.Port()); got != firstPort && got != firstPort-2 && got != firstPort+2 {
+		t.Errorf("got port %d, want one of the first call's, near %d", got, firstPort)
+	}
+}
+
+func TestPoolPrefersRestedPorts(t *testing.T) {
+	now := time.Now()
+	p := newPool(20000, 20005, 30*time.Second)
+	take := func(want int) {
+		t.Helper()
+		if got, _ := p.take(now); got != want {
+			t.Errorf("got %d, want %d", got, want)
+		}
+	}
+	take(20000)
+	p.give(20000, now)
+	take(20002) // 20000 rests
+	take(20004)
+	take(20000) // nothing else is left
+	if _, found := p.take(now); found {
+		t.Error("took a port that is in use")
+	}
+	p.give(20004, now)
+	p.give(20002, now.Add(time.Second))
+	now = now.Add(40 * time.Second)
+	take(20004)
+	take(20002)
+}
+
+func TestOccupiedPortsArePassedOver(t *testing.T) {
+	r, _ := newRelay(t, 3)
+	low, _, err := portRange(r.cfg.Ports)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: low + 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	_, a, b := answered(t, r)
+	if int(a.relay.Port()) == low || int(b.relay.Port()) == low {
+		t.Errorf("took port %d, whose RTCP port is occupied", low)
+	}
+	a.send('1')
+	hear(t, b.rtp, 12, '1')
+}
+
+func TestSilence(t *testing.T) {
+	r, m := newRelay(t, 4)
+	var told atomic.Int32
+	br, err := r.Open("c7f2", func() { told.Add(1) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := newFar(t), newFar(t)
+	b.told(pass(t, br, "A", "B1", a.sdp()))
+	start := time.Now()
+	check := func(after time.Duration, want int32, when string) {
+		t.Helper()
+		r.scan(start.Add(after))
+		if got := told.Load(); got != want {
+			t.Errorf("%s: silent called %d times, want %d", when, got, want)
+		}
+	}
+	check(time.Hour, 0, "ringing for an hour")
+	a.told(pass(t, br, "B1", "A", b.sdp("a=recvonly")))
+	br.Join("B1")
+	start = time.Now()
+	check(29*time.Minute, 0, "held for 29 minutes")
+	pass(t, br, "B1", "A", b.sdp())
+	check(59*time.Second, 0, "59 s after the answer")
+	time.Sleep(2 * time.Millisecond)
+	b.report(b.rtcp, b.relayRTCP(), '1') // RTCP of one side is enough
+	hear(t, a.rtcp, 7, '1')
+	heard := br.State().Heard
+	check(heard.Sub(start)+time.Minute-time.Millisecond, 0, "just under a minute after RTCP")
+	check(heard.Sub(start)+time.Minute, 1, "a minute after RTCP")
+	check(2*time.Hour, 1, "later")
+	if n, _ := r.silences.Count(); n != 1 {
+		t.Errorf("%d timeouts counted, want 1", n)
+	}
+	held, _, _ := answered(t, r, "a=inactive")
+	start = time.Now()
+	if check(30*time.Minute+time.Second, 1, "the other call"); !held.told {
+		t.Error("a call on hold for half an hour is not silent")
+	}
+	if len(m.Families()) != 6 {
+		t.Errorf("%d metric families", len(m.Families()))
+	}
+}
+
+func TestOwnPortsAreNoFarEnd(t *testing.T) {
+	r, _ := newRelay(t, 4)
+	br, a, b := answered(t, r)
+	loop := fmt.Sprintf("v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio %d RTP/AVP 0\r\n", b.relay.Port())
+	if _, err := br.Pass("A", "B1", []byte(loop), here(), here()); !errors.Is(err, roam.NotAcceptable) {
+		t.Errorf("got %v, want %v", err, roam.NotAcceptable)
+	}
+	a.send('1')
+	hear(t, b.rtp, 12, '1')
+}
+
+func TestTold(t *testing.T) {
+	lan, far, pub := netip.MustParseAddr("10.2.0.1"), netip.MustParseAddr("198.51.100.4"), netip.MustParseAddr("203.0.113.20")
+	phone := netip.MustParseAddr("10.2.0.31")
+	six := netip.MustParseAddr("2001:db8::1")
+	nets := []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16")}
+	for name, c := range map[string]struct {
+		addr, adv netip.Addr
+		peer      Peer
+		want      netip.Addr
+	}{
+		"bound address, no other":     {lan, netip.Addr{}, Peer{Signal: far}, lan},
+		"local phone":                 {lan, pub, Peer{Signal: phone}, lan},
+		"local phone, Here is other":  {lan, pub, Peer{Signal: phone, Here: six}, lan},
+		"phone outside":               {lan, pub, Peer{Signal: far}, pub},
+		"partner in our network":      {lan, pub, Peer{Signal: phone, Partner: true}, pub},
+		"wildcard":                    {netip.IPv4Unspecified(), netip.Addr{}, Peer{Signal: far, Here: lan}, lan},
+		"wildcard, local phone":       {netip.IPv6Unspecified(), pub, Peer{Signal: phone, Here: six}, six},
+		"wildcard, phone outside":     {netip.IPv6Unspecified(), pub, Peer{Signal: far, Here: lan}, pub},
+		"wildcard, this machine":      {netip.IPv4Unspecified(), pub, Peer{Signal: loopback, Here: loopback}, loopback},
+		"wildcard and nothing else":   {netip.IPv4Unspecified(), netip.Addr{}, Peer{Signal: far}, loopback},
+		"IPv4 in IPv6 is IPv4":        {netip.IPv6Unspecified(), netip.Addr{}, Peer{Here: netip.MustParseAddr("::ffff:10.2.0.1")}, lan},
+		"partner, nothing advertised": {lan, netip.Addr{}, Peer{Signal: far, Partner: true}, lan},
+	} {
+		r := &Relay{cfg: Config{Addr: c.addr, Advertise: c.adv, LocalNetworks: nets}}
+		if got := r.told(c.peer); got != c.want {
+			t.Errorf("%s: got %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+func TestIPv6(t *testing.T) {
+	six := netip.IPv6Loopback()
+	probe, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
+	if err != nil {
+		t.Logf("no IPv6 here: %v", err)
+		return
+	}
+	_ = probe.Close()
+	r, _ := newRelay(t, 2, func(c *Config) { c.Addr = netip.IPv6Unspecified() })
+	br, a := open(t, r), &far{t: t, rtp: listen(t, six), rtcp: listen(t, six)}
+	b := newFar(t) // one phone on IPv6, one on IPv4, the relay between
+	p6, p4 := Peer{Signal: six, Here: six}, Peer{Signal: loopback, Here: loopback}
+	out, err := br.Pass("A", "B1", a.sdpAt("::1"), p6, p4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.told(out)
+	if out, err = br.Pass("B1", "A", b.sdp(), p4, p6); err != nil {
+		t.Fatal(err)
+	}
+	a.told(out)
+	if a.relay.Addr() != six || b.relay.Addr() != loopback {
+		t.Errorf("told %s and %s", a.relay, b.relay)
+	}
+	br.Join("B1")
+	a.send('1')
+	hear(t, b.rtp, 12, '1')
+	b.send('2')
+	hear(t, a.rtp, 12, '2')
+}
+
+func TestUnusableSDPChangesNothing(t *testing.T) {
+	r, _ := newRelay(t, 2)
+	br, a, b := answered(t, r)
+	if _, err := br.Pass("A", "B1", []byte("v=0\r\nm=audio"), here(), here()); !errors.Is(err, roam.NotAcceptable) {
+		t.Errorf("got %v, want %v", err, roam.NotAcceptable)
+	}
+	a.send('1')
+	hear(t, b.rtp, 12, '1')
+}
+
+func TestConfig(t *testing.T) {
+	good := DefaultConfig()
+	if err := good.Validate(); err != nil {
+		t.Errorf("the default: %v", err)
+	}
+	for name, change := range map[string]func(*Config){
+		"media.ports: \"20000\" is not a range":    func(c *Config) { c.Ports = "20000" },
+		"not within 1024-65535":                    func(c *Config) { c.Ports = "20000-70000" },
+		"no room for a call":                       func(c *Config) { c.Ports = "20001-20004" },
+		"media.dscp: 64":                           func(c *Config) { c.DSCP = 64 },
+		"media.idle: 0s":                           func(c *Config) { c.Idle = 0 },
+		"media.idle_on_hold: 1s is below":          func(c *Config) { c.IdleOnHold = roam.Duration(time.Second) },
+		"media.ports: \"a-b\" is not a range such": func(c *Config) { c.Ports = "a-b" },
+	} {
+		c := DefaultConfig()
+		change(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("got %v, want %s", err, name)
+		}
+		if _, err := New(c, nil, zerolog.Nop()); err == nil {
+			t.Errorf("%s: a relay was made", name)
+		}
+	}
+}
+
+func TestRelayCloseEndsAll(t *testing.T) {
+	r, _ := newRelay(t, 4)
+	br, _, _ := answered(t, r)
+	r.Close()
+	r.Close()
+	if used, _, _ := r.Ports(); used != 0 {
+		t.Errorf("%d ports in use after Close", used)
+	}
+	if _, err := r.Open("x", func() {}); !errors.Is(err, roam.NoCapacity) {
+		t.Errorf("got %v, want %v", err, roam.NoCapacity)
+	}
+	br.Join("B1")
+	br.Drop("A")
+}

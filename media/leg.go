@@ -1,0 +1,114 @@
+package media
+
+import (
+	"net/netip"
+	"time"
+)
+
+// leg is one side of a call: what it said last, and its streams, in the order of its m= lines.
+// The bridge's mutex guards it.
+type leg struct {
+	name    string
+	origin  origin // of what we send it
+	streams []*stream
+	codecs  []payload // of its first live stream with sound
+	spoke   int       // when its last SDP came, counted by the bridge; 0: never
+	held    bool
+}
+
+// stream is one m= line of one leg: our sockets towards it, and where it is.
+type stream struct {
+	leg      *leg
+	index    int
+	ports    *pair // nil: not opened, or closed because it was rejected
+	rejected bool  // its last SDP, or the other side's, said port 0
+	raw      bool  // not RTP: relayed unread
+	dtls     bool
+	mux      bool // it offers, or takes, RTCP on the RTP port
+	muted    bool // held by 0.0.0.0: nothing is sent to it
+	media    path
+	control  path
+	origins  origins
+	addr     netip.Addr // its SDP's, kept while that says 0.0.0.0
+	rates    map[uint8]uint32
+	tally    tally
+}
+
+func (l *leg) stream(i int) *stream {
+	for len(l.streams) <= i {
+		l.streams = append(l.streams, &stream{leg: l, index: len(l.streams), rates: map[uint8]uint32{}})
+	}
+	return l.streams[i]
+}
+
+// learn takes what leg l says of itself.
+func (l *leg) learn(d *description, m *machine, peer Peer) {
+	l.codecs, l.held = nil, false
+	first := true
+	for i, sec := range d.streams {
+		s := l.stream(i)
+		s.rejected = sec.port == 0 || !sec.relayed()
+		if s.rejected {
+			continue
+		}
+		s.learn(sec, m, peer)
+		if first {
+			first = false
+			l.held = s.muted || sec.dir != "sendrecv"
+		}
+		if l.codecs == nil && sec.media == "audio" {
+			l.codecs = sec.payloads
+		}
+	}
+	for _, s := range l.streams[min(len(d.streams), len(l.streams)):] {
+		s.rejected = true // RFC 3264 8 forbids it, phones do it
+	}
+}
+
+// learn takes one live stream of the leg's SDP.
+func (s *stream) learn(sec *section, m *machine, peer Peer) {
+	s.raw, s.dtls, s.mux = !sec.rtp(), sec.dtls, sec.mux
+	s.muted = sec.addr.IsValid() && sec.addr.IsUnspecified()
+	if !s.muted {
+		s.addr = sec.addr
+		s.media.signal(netip.AddrPortFrom(sec.addr, sec.port))
+		s.control.signal(sec.control())
+	}
+	s.origins.set(m, s.addr, sec.rtcp.Addr(), peer.Signal.Unmap().WithZone(""))
+}
+
+// control is where a stream wants its RTCP (RFC 3605): the port above RTP unless it says otherwise.
+func (s *section) control() netip.AddrPort {
+	addr, port := s.addr, s.port+1
+	if s.rtcp.Port() != 0 {
+		port = s.rtcp.Port()
+	}
+	if a := s.rtcp.Addr(); a.IsValid() && !a.IsUnspecified() {
+		addr = a
+	}
+	return netip.AddrPortFrom(addr, port)
+}
+
+// learnRates notes the RTP clocks of a stream; both sides of it use them.
+func (s *stream) learnRates(payloads []payload) {
+	for _, p := range payloads {
+		s.rates[p.number] = p.rate
+		if p.name != "" && !p.speech() {
+			s.rates[p.number] = 0 // timestamps of key presses stand still
+		}
+	}
+}
+
+// admit says that a packet from src on path p is the far end's, and latches it.
+func (s *stream) admit(m *machine, p *path, src netip.AddrPort, now time.Time) (why dropped) {
+	if src != p.latched {
+		if !s.origins.allow(m, src.Addr()) {
+			return stranger
+		}
+		if !p.latch(src, now) {
+			return otherPort
+		}
+	}
+	p.heard = now
+	return taken
+}

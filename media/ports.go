@@ -1,0 +1,122 @@
+package media
+
+import (
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/siproam/siproam/roam"
+)
+
+// pool is which port pairs are in use, free and resting. A pair is named by its even port. The
+// relay's mutex guards it.
+type pool struct {
+	rest    time.Duration
+	free    []int // never used, or rested; taken from the front
+	resting []rested
+	used    map[int]bool
+}
+
+// rested is a pair that was in use until a little while ago: a phone may still send to it.
+type rested struct {
+	port  int
+	until time.Time
+}
+
+func newPool(first, last int, rest time.Duration) pool {
+	p := pool{rest: rest, used: map[int]bool{}}
+	for port := first; port < last; port += 2 {
+		p.free = append(p.free, port)
+	}
+	return p
+}
+
+// take gives a free pair, or the one that has rested longest when none has rested enough.
+func (p *pool) take(now time.Time) (port int, found bool) {
+	for len(p.resting) > 0 && !now.Before(p.resting[0].until) {
+		p.free = append(p.free, p.resting[0].port)
+		p.resting = p.resting[1:]
+	}
+	switch {
+	case len(p.free) > 0:
+		port, p.free = p.free[0], p.free[1:]
+	case len(p.resting) > 0:
+		port, p.resting = p.resting[0].port, p.resting[1:]
+	default:
+		return 0, false
+	}
+	p.used[port] = true
+	return port, true
+}
+
+// give puts a pair back, to rest.
+func (p *pool) give(port int, now time.Time) {
+	delete(p.used, port)
+	p.resting = append(p.resting, rested{port, now.Add(p.rest)})
+}
+
+// spare is how many pairs could be taken.
+func (p *pool) spare() int { return len(p.free) + len(p.resting) }
+
+// maxOccupied is how many pairs that another program holds are passed over before giving up: a
+// turn of the loop waits for this.
+const maxOccupied = 64
+
+// pair is the two sockets of one stream of one leg (RFC 3550 11: RTP even, RTCP the odd one above).
+type pair struct {
+	port      int
+	rtp, rtcp *net.UDPConn
+}
+
+// openPair binds a pair of ports; the error is [roam.NoCapacity].
+func (r *Relay) openPair() (*pair, error) {
+	for range maxOccupied {
+		r.mu.Lock()
+		port, found := r.pool.take(time.Now())
+		r.mu.Unlock()
+		if !found {
+			break
+		}
+		p := &pair{port: port}
+		var err error
+		if p.rtp, err = r.listen(port); err == nil {
+			if p.rtcp, err = r.listen(port + 1); err == nil {
+				return p, nil
+			}
+			_ = p.rtp.Close()
+		}
+		r.putBack(port) // somebody else has it; it waits at the end of the queue
+		r.log.Debug().Err(err).Int("port", port).Msg("media port taken")
+	}
+	return nil, roam.NoCapacity
+}
+
+// listen binds one port on the configured address: IPv4 alone on an IPv4 address, both on [::].
+func (r *Relay) listen(port int) (*net.UDPConn, error) {
+	network := "udp4"
+	switch {
+	case r.cfg.Addr == netip.IPv6Unspecified():
+		network = "udp"
+	case r.cfg.Addr.Is6():
+		network = "udp6"
+	}
+	c, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.cfg.Addr, uint16(port))))
+	if err != nil {
+		return nil, err
+	}
+	setDSCP(c, r.cfg.DSCP) // best effort: a network that does not carry it carries the call all the same
+	return c, nil
+}
+
+// close closes both sockets, which ends their goroutines, and lets the ports rest.
+func (p *pair) close(r *Relay) {
+	_ = p.rtp.Close()
+	_ = p.rtcp.Close()
+	r.putBack(p.port)
+}
+
+func (r *Relay) putBack(port int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pool.give(port, time.Now())
+}

@@ -1,0 +1,204 @@
+package media
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/siproam/siproam/metric"
+	"github.com/siproam/siproam/roam"
+)
+
+// Relay hands out bridges. It is safe from any goroutine.
+type Relay struct {
+	cfg     Config
+	log     zerolog.Logger
+	machine machine
+	readers sync.WaitGroup // the goroutines of all sockets
+	watcher sync.WaitGroup // the goroutine that looks for silent calls
+	stop    chan struct{}  // closed by Close; ends watcher
+
+	received, sent *metric.Value
+	drops          [droppedEnd]*metric.Value
+	lost, silences *metric.Value
+	jitter         *metric.Histogram
+
+	mu      sync.Mutex // guards the fields below; taken after a bridge's, never before
+	pool    pool
+	bridges map[*Bridge]struct{}
+	watched bool // watcher runs
+	closed  bool
+}
+
+// New opens no port yet.
+func New(cfg Config, m *metric.Set, log zerolog.Logger) (*Relay, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if !cfg.Addr.IsValid() {
+		cfg.Addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	if cfg.Rest == 0 {
+		cfg.Rest = roam.Duration(defaultRest)
+	}
+	first, last, err := portRange(cfg.Ports)
+	if err != nil {
+		return nil, err
+	}
+	r := &Relay{cfg: cfg, log: log, stop: make(chan struct{}), bridges: map[*Bridge]struct{}{}}
+	r.pool = newPool(first, last, cfg.Rest.D())
+	r.machine.look()
+	r.count(m)
+	return r, nil
+}
+
+// count makes the metrics of FACE.md.
+func (r *Relay) count(m *metric.Set) {
+	packets := m.Counter("media_packets_total", "RTP and RTCP packets accepted from (in) and sent to (out) the ends of calls.", "direction")
+	r.received, r.sent = packets.With("in"), packets.With("out")
+	drops := m.Counter("media_packets_dropped_total", "Packets on media ports that went no further.", "reason")
+	for why := taken + 1; why < droppedEnd; why++ {
+		r.drops[why] = drops.With(droppedNames[why])
+	}
+	r.lost = m.Counter("media_packets_lost_total", "RTP packets missing from what calls sent us, counted when a call ends.").With()
+	r.silences = m.Counter("media_timeouts_total", "Calls found silent.").With()
+	r.jitter = m.Histogram("media_jitter_seconds", "Interarrival jitter (RFC 3550) of each side when a call ends.",
+		[]float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2})
+	m.Gauge("media_ports", "Media ports by state.", []string{"state"}, func(emit func(float64, ...string)) {
+		used, free, resting := r.Ports()
+		emit(float64(used), "used")
+		emit(float64(free), "free")
+		emit(float64(resting), "resting")
+	})
+}
+
+// Open begins the media of one call; no port is opened before the first [Bridge.Pass]. silent is
+// called once, on a goroutine of media's, when after [Bridge.Join] nothing has come from either
+// side for Idle (IdleOnHold while held). Errors are [roam.NoCapacity]: no ports for another call, or closed.
+func (r *Relay) Open(call string, silent func()) (*Bridge, error) {
+	b := &Bridge{relay: r, call: call, silent: silent, opened: time.Now(), legs: map[string]*leg{}}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || r.pool.spare() < 2 {
+		return nil, roam.NoCapacity
+	}
+	r.bridges[b] = struct{}{}
+	if !r.watched {
+		r.watched = true
+		r.watcher.Go(r.watch)
+	}
+	return b, nil
+}
+
+// Ports is how many ports are in use, free and resting.
+func (r *Relay) Ports() (used, free, resting int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for _, p := range r.pool.resting {
+		if now.Before(p.until) {
+			resting += 2
+		}
+	}
+	return 2 * len(r.pool.used), 2*r.pool.spare() - resting, resting
+}
+
+// Close ends every bridge and waits until every goroutine of the relay has returned.
+func (r *Relay) Close() {
+	r.mu.Lock()
+	first := !r.closed
+	r.closed = true
+	r.mu.Unlock()
+	if first {
+		close(r.stop)
+	}
+	for _, b := range r.open() {
+		b.Close()
+	}
+	r.watcher.Wait()
+	r.readers.Wait()
+}
+
+// open is the bridges there are.
+func (r *Relay) open() []*Bridge {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]*Bridge, 0, len(r.bridges))
+	for b := range r.bridges {
+		list = append(list, b)
+	}
+	return list
+}
+
+// lookEvery is how often the machine's addresses are read anew.
+const lookEvery = 30
+
+// watch looks for silent calls once a second.
+func (r *Relay) watch() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-r.stop:
+			return
+		case now := <-tick.C:
+			r.scan(now)
+		}
+		if n%lookEvery == 0 {
+			r.machine.look()
+		}
+	}
+}
+
+// scan tells the calls that are silent at now.
+func (r *Relay) scan(now time.Time) {
+	for _, b := range r.open() {
+		if b.fallSilent(now) {
+			r.silences.Add(1)
+			b.silent()
+		}
+	}
+}
+
+// ours says that a is one of this relay's own open ports: media sent there would go round for ever.
+func (r *Relay) ours(a netip.AddrPort) bool {
+	bound := a.Addr() == r.cfg.Addr || r.cfg.Addr.IsUnspecified() && r.machine.has(a.Addr())
+	if !bound && a.Addr() != r.cfg.Advertise || !a.Addr().IsValid() {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pool.used[int(a.Port())&^1]
+}
+
+// told is the address the far end of a leg is given: the advertised one for partners and strange networks, else
+// the one that is bound, else the one its flow came in on.
+func (r *Relay) told(p Peer) netip.Addr {
+	adv := r.cfg.Advertise
+	if adv.IsValid() && (p.Partner || !r.local(p.Signal.Unmap())) {
+		return adv
+	}
+	switch here := p.Here.Unmap().WithZone(""); {
+	case !r.cfg.Addr.IsUnspecified():
+		return r.cfg.Addr
+	case here.IsValid() && !here.IsUnspecified():
+		return here
+	case adv.IsValid():
+		return adv
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1}) // bound to every address and told none: only this machine can be meant
+}
+
+func (r *Relay) local(a netip.Addr) bool {
+	if !a.IsValid() || r.machine.has(a) {
+		return true
+	}
+	for _, n := range r.cfg.LocalNetworks {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

@@ -93,9 +93,6 @@ func (s *section) control() netip.AddrPort {
 func (s *stream) learnRates(payloads []payload) {
 	for _, p := range payloads {
 		s.rates[p.number] = p.rate
-		if p.name != "" && !p.speech() {
-			s.rates[p.number] = 0 // timestamps of key presses stand still
-		}
 	}
 }
 

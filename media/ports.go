@@ -11,14 +11,13 @@ import (
 // pool is which port pairs are in use, free and resting. A pair is named by its even port. The
 // relay's mutex guards it.
 type pool struct {
-	rest    time.Duration
-	free    []int // never used, or rested; taken from the front
-	resting []rested
-	used    map[int]bool
+	rest time.Duration
+	idle []idle // taken at the front and given back at the end, so the first has rested longest
+	used map[int]bool
 }
 
-// rested is a pair that was in use until a little while ago: a phone may still send to it.
-type rested struct {
+// idle is a pair nobody has. Until it has rested, the phone of its last call may still send to it.
+type idle struct {
 	port  int
 	until time.Time
 }
@@ -26,25 +25,18 @@ type rested struct {
 func newPool(first, last int, rest time.Duration) pool {
 	p := pool{rest: rest, used: map[int]bool{}}
 	for port := first; port < last; port += 2 {
-		p.free = append(p.free, port)
+		p.idle = append(p.idle, idle{port: port})
 	}
 	return p
 }
 
-// take gives a free pair, or the one that has rested longest when none has rested enough.
-func (p *pool) take(now time.Time) (port int, found bool) {
-	for len(p.resting) > 0 && !now.Before(p.resting[0].until) {
-		p.free = append(p.free, p.resting[0].port)
-		p.resting = p.resting[1:]
-	}
-	switch {
-	case len(p.free) > 0:
-		port, p.free = p.free[0], p.free[1:]
-	case len(p.resting) > 0:
-		port, p.resting = p.resting[0].port, p.resting[1:]
-	default:
+// take gives the pair that has rested longest. It may have rested too little: on a full relay a
+// caller is better served by that than by a refusal.
+func (p *pool) take() (port int, found bool) {
+	if len(p.idle) == 0 {
 		return 0, false
 	}
+	port, p.idle = p.idle[0].port, p.idle[1:]
 	p.used[port] = true
 	return port, true
 }
@@ -52,11 +44,16 @@ func (p *pool) take(now time.Time) (port int, found bool) {
 // give puts a pair back, to rest.
 func (p *pool) give(port int, now time.Time) {
 	delete(p.used, port)
-	p.resting = append(p.resting, rested{port, now.Add(p.rest)})
+	p.idle = append(p.idle, idle{port, now.Add(p.rest)})
 }
 
-// spare is how many pairs could be taken.
-func (p *pool) spare() int { return len(p.free) + len(p.resting) }
+// resting is how many of the idle pairs have not rested enough.
+func (p *pool) resting(now time.Time) (n int) {
+	for i := len(p.idle) - 1; i >= 0 && now.Before(p.idle[i].until); i-- {
+		n++
+	}
+	return n
+}
 
 // maxOccupied is how many pairs that another program holds are passed over before giving up: a
 // turn of the loop waits for this.
@@ -72,7 +69,7 @@ type pair struct {
 func (r *Relay) openPair() (*pair, error) {
 	for range maxOccupied {
 		r.mu.Lock()
-		port, found := r.pool.take(time.Now())
+		port, found := r.pool.take()
 		r.mu.Unlock()
 		if !found {
 			break

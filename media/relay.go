@@ -81,7 +81,7 @@ func (r *Relay) Open(call string, silent func()) (*Bridge, error) {
 	b := &Bridge{relay: r, call: call, silent: silent, opened: time.Now(), legs: map[string]*leg{}}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || r.pool.spare() < 2 {
+	if r.closed || len(r.pool.idle) < 2 {
 		return nil, roam.NoCapacity
 	}
 	r.bridges[b] = struct{}{}
@@ -96,13 +96,8 @@ func (r *Relay) Open(call string, silent func()) (*Bridge, error) {
 func (r *Relay) Ports() (used, free, resting int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
-	for _, p := range r.pool.resting {
-		if now.Before(p.until) {
-			resting += 2
-		}
-	}
-	return 2 * len(r.pool.used), 2*r.pool.spare() - resting, resting
+	resting = 2 * r.pool.resting(time.Now())
+	return 2 * len(r.pool.used), 2*len(r.pool.idle) - resting, resting
 }
 
 // Close ends every bridge and waits until every goroutine of the relay has returned.

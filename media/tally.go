@@ -14,7 +14,7 @@ type tally struct {
 	source          uint32 // SSRC
 	base, top       uint32 // first and highest extended sequence number of source
 	received        uint64 // of source
-	clock           uint32 // Hz of the payload type that came last; 0: none yet, or key presses
+	clock           uint32 // Hz of the payload type that came last; 0: none yet
 	kind            uint8  // that payload type
 	transit         uint32 // arrival minus timestamp, in clock units
 	stamped         uint32 // the timestamp that came last
@@ -36,7 +36,7 @@ func headerOctets(pkt []byte) int {
 }
 
 // add counts one packet that came at arrival, a time since some fixed moment. rates is the RTP clock
-// of each payload type, Hz; 0: its timestamps do not go with time.
+// of each payload type, Hz.
 func (t *tally) add(pkt []byte, arrival time.Duration, rates map[uint8]uint32) {
 	t.packets++
 	if n := headerOctets(pkt); n < len(pkt) {
@@ -51,9 +51,7 @@ func (t *tally) add(pkt []byte, arrival time.Duration, rates map[uint8]uint32) {
 		}
 		t.kind, t.clock, t.timed = kind, rate, false
 	}
-	if t.clock != 0 {
-		t.time(binary.BigEndian.Uint32(pkt[4:]), arrival)
-	}
+	t.time(binary.BigEndian.Uint32(pkt[4:]), arrival)
 }
 
 // count follows sequence numbers over their turns (RFC 3550 A.1).
@@ -84,7 +82,8 @@ func (t *tally) missing() uint64 {
 	return expected - min(expected, t.received)
 }
 
-// time smooths the jitter (RFC 3550 A.8). Packets of one frame share a timestamp; the first tells.
+// time smooths the jitter (RFC 3550 A.8). Packets of one video frame or one key press share a
+// timestamp, the time of its beginning: only the first tells.
 func (t *tally) time(stamp uint32, arrival time.Duration) {
 	if t.timed && stamp == t.stamped {
 		return

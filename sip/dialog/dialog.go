@@ -4,9 +4,12 @@
 package dialog
 
 import (
+	"strings"
+
 	"github.com/rs/zerolog"
 
 	"github.com/siproam/siproam/loop"
+	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
 	"github.com/siproam/siproam/sip/transaction"
 )
@@ -25,85 +28,216 @@ type Events interface {
 // End says why a dialog, early or confirmed, is over.
 type End struct {
 	Res    *sip.Message // the final response that refused our INVITE, else nil
-	Req    *sip.Message // the BYE or CANCEL that ended it, else nil
+	Req    *sip.Message // the BYE or CANCEL that ended it, else nil; it owns its bytes
 	Err    error        // roam.Timeout, no ACK, a lost connection; else nil
 	Remote bool         // the other end did it
 }
 
 // Table is all dialogs of one office: the Handler before the Mux.
-type Table struct{}
+type Table struct {
+	loop    *loop.Loop
+	tl      *transaction.Layer
+	next    transaction.Handler
+	log     zerolog.Logger
+	dialogs map[string]*Dialog // by Call-ID, local and remote tag
+	calls   map[string]*Dialog // INVITEs of ours by Call-ID and local tag, for their forks
+}
 
 // New makes a table. What belongs to no dialog goes to next; an in-dialog request
 // (To tag) that matches none is answered 481.
 func New(l *loop.Loop, tl *transaction.Layer, next transaction.Handler, log zerolog.Logger) *Table {
-	panic("dialog: not built")
-}
-
-// ServeSIP is transaction.Handler's.
-func (t *Table) ServeSIP(tx *transaction.Server, req *sip.Message) error {
-	panic("dialog: not built")
+	t := &Table{loop: l, tl: tl, next: next, log: log, dialogs: map[string]*Dialog{}, calls: map[string]*Dialog{}}
+	tl.Stray(t.stray)
+	return t
 }
 
 // Len is the number of dialogs, early ones included.
-func (t *Table) Len() int { panic("dialog: not built") }
+func (t *Table) Len() int { return len(t.dialogs) + len(t.calls) }
 
-// Invite is what an INVITE of ours says.
-type Invite struct {
-	To      transaction.Destination
-	URI     string                   // Request-URI
-	Route   []string                 // preloaded Route, Path of the binding
-	From    sip.Address              // without tag
-	ToAddr  sip.Address              // without tag
-	CallID  string                   // "": a new one
-	Max     uint32                   // Max-Forwards; 0: 70
-	Contact func(f *sip.Flow) string // our Contact on that flow; nil: <sip:Here>
-	Fields  []sip.Field
-	Type    string // Content-Type, "" without a body
-	Body    []byte
+func key(callID, local, remote string) string { return callID + "\x00" + local + "\x00" + remote }
+
+// ServeSIP is transaction.Handler's (12.2.2).
+func (t *Table) ServeSIP(tx *transaction.Server, req *sip.Message) error {
+	local := req.ToTag()
+	if local == "" {
+		if req.Method() == sip.ACK {
+			return nil
+		}
+		return t.next.ServeSIP(tx, req)
+	}
+	d := t.dialogs[key(req.CallID(), local, req.FromTag())]
+	if d == nil || d.flow != nil && d.flow.Partner != req.Flow.Partner {
+		if req.Method() == sip.ACK {
+			return nil
+		}
+		return roam.NoDialog
+	}
+	return d.request(tx, req)
+}
+
+// stray takes a 2xx to an INVITE whose transaction is over: a repetition, or another fork (13.2.2.4).
+func (t *Table) stray(res *sip.Message) {
+	if d := t.dialogs[key(res.CallID(), res.FromTag(), res.ToTag())]; d != nil {
+		if d.ack != nil && res.CSeq() == d.ackSeq {
+			d.sendAck()
+		}
+		return
+	}
+	d := t.calls[key(res.CallID(), res.FromTag(), "")]
+	if d == nil {
+		return
+	}
+	fork := *d
+	fork.events, fork.remote = nil, ""
+	fork.confirm(res)
+	fork.Ack("", nil)
+	fork.Bye(0, "")
 }
 
 // Dialog is one dialog, or a call attempt that is to become one.
-type Dialog struct{}
+type Dialog struct {
+	table  *Table
+	events Events
 
-// Invite sends an INVITE. Of its forks the first 2xx wins; others are acknowledged and ended.
-func (t *Table) Invite(in Invite, e Events) *Dialog { panic("dialog: not built") }
+	callID, local, remote string   // tags
+	self, peer            string   // From and To of our requests, with their tags
+	target                string   // remote target
+	routes                []string // route set, first hop first
+	contact               func(f *sip.Flow) string
+	localSeq, remoteSeq   uint32
+	to                    transaction.Destination // where the first request went, or came from
+	flow                  *sip.Flow
 
-// Accept begins the UAS side of an INVITE: it holds tx and answers 100. contact is our Contact.
-func (t *Table) Accept(tx *transaction.Server, contact string, e Events) *Dialog {
-	panic("dialog: not built")
+	confirmed, over bool
+	client          *transaction.Client // our INVITE while it is unanswered
+	server          *transaction.Server // theirs while it is unanswered
+	leaving         bool                // Bye was called before our INVITE was answered
+
+	inviting bool                // a re-INVITE of ours is under way
+	invited  *transaction.Server // a re-INVITE of theirs is
+	waiting  map[uint32]*waiting // 2xx of ours without their ACK, by CSeq
+	ack      func(w *sip.Writer, f *sip.Flow) error
+	ackSeq   uint32
 }
-
-// Answer is what we answer to an INVITE or another in-dialog request.
-type Answer struct {
-	Code   int
-	Reason string // "": the standard phrase
-	Fields []sip.Field
-	Type   string
-	Body   []byte
-}
-
-// Respond answers tx, the initial INVITE or a later request of this dialog. A 2xx to
-// an INVITE is repeated until its ACK (T1 doubling to T2); without one for 64*T1 the dialog
-// sends BYE and ends.
-func (d *Dialog) Respond(tx *transaction.Server, a Answer) error { panic("dialog: not built") }
-
-// Ack acknowledges the latest 2xx of our INVITE or re-INVITE; it is repeated for each repetition of that 2xx.
-func (d *Dialog) Ack(contentType string, body []byte) { panic("dialog: not built") }
-
-// Request sends an in-dialog request. on gets each response but 100, or an error
-// (481, 408 and a timeout end the dialog, after on). For INVITE, a 2xx needs Ack.
-// Two INVITEs at once are refused with roam.TooBusy at once (14.1); the caller waits and repeats.
-func (d *Dialog) Request(method sip.Method, a Answer, on func(res *sip.Message, err error)) {
-	panic("dialog: not built")
-}
-
-// Bye ends the dialog: BYE when confirmed, CANCEL when our INVITE is unanswered, the
-// status code when the other end's is. reason is a Reason header's value or "". Ended
-// comes with Remote false.
-func (d *Dialog) Bye(code int, reason string) { panic("dialog: not built") }
 
 // ID is Call-ID, local tag, remote tag ("" before the first response).
-func (d *Dialog) ID() (callID, local, remote string) { panic("dialog: not built") }
+func (d *Dialog) ID() (callID, local, remote string) { return d.callID, d.local, d.remote }
 
 // Flow is the flow the dialog's requests take, nil before the first.
-func (d *Dialog) Flow() *sip.Flow { panic("dialog: not built") }
+func (d *Dialog) Flow() *sip.Flow {
+	if d.flow == nil && d.client != nil {
+		return d.client.Flow()
+	}
+	return d.flow
+}
+
+// Confirmed says that a 2xx has made it a dialog.
+func (d *Dialog) Confirmed() bool { return d.confirmed && !d.over }
+
+// destination is where an in-dialog request goes: down the flow the dialog uses while it
+// lives, else where the route set or the remote target leads (12.2.1.1, RFC 5626 5.3).
+func (d *Dialog) destination() transaction.Destination {
+	next := d.target
+	if len(d.routes) > 0 {
+		if a, err := sip.ParseAddress([]byte(d.routes[0])); err == nil {
+			next = a.Raw
+		}
+	}
+	if d.flow != nil {
+		if to, err := d.table.tl.Target(roam.Target{Flow: d.flow.Flow}); err == nil {
+			return to
+		}
+	}
+	u, err := sip.ParseURI([]byte(next))
+	if err != nil {
+		return d.to
+	}
+	return transaction.Destination{URI: u}
+}
+
+// write begins an in-dialog request: line, route set, From, To, Call-ID, CSeq, Max-Forwards (12.2.1.1).
+func (d *Dialog) write(w *sip.Writer, method string, seq uint32) {
+	uri, routes := d.target, d.routes
+	if len(routes) > 0 {
+		first, err := sip.ParseAddress([]byte(routes[0]))
+		if _, loose := first.URI.Params.Get("lr"); err == nil && !loose { // a strict router
+			uri = first.Raw
+			routes = append(append([]string(nil), routes[1:]...), "<"+d.target+">")
+		}
+	}
+	w.Request(method, uri)
+	w.AddInt(sip.MaxForwards, 70)
+	for _, r := range routes {
+		w.Add(sip.Route, r)
+	}
+	w.Add(sip.From, d.self)
+	w.Add(sip.To, d.peer)
+	w.Add(sip.CallID, d.callID)
+	w.Add(sip.CSeq, cseq(seq, method))
+}
+
+// learn takes tag, route set and target from the first message that makes a dialog (12.1).
+func (d *Dialog) learn(m *sip.Message, reverse bool) {
+	d.routes = d.routes[:0:0]
+	for r := range m.Values(sip.RecordRoute) {
+		d.routes = append(d.routes, string(r))
+	}
+	if reverse {
+		for i, j := 0, len(d.routes)-1; i < j; i, j = i+1, j-1 {
+			d.routes[i], d.routes[j] = d.routes[j], d.routes[i]
+		}
+	}
+	d.refresh(m)
+}
+
+// refresh takes the remote target from Contact (12.2.1.2, 12.2.2).
+func (d *Dialog) refresh(m *sip.Message) {
+	for c := range m.Values(sip.Contact) {
+		if a, err := sip.ParseAddress(c); err == nil && !a.Star {
+			d.target = a.Raw
+		}
+		return
+	}
+}
+
+// end says the last word to the leg and forgets the dialog.
+func (d *Dialog) end(e End) {
+	if d.over {
+		return
+	}
+	d.over = true
+	for _, w := range d.waiting {
+		w.stop()
+	}
+	delete(d.table.dialogs, key(d.callID, d.local, d.remote))
+	if d.invited != nil && !d.invited.Answered() {
+		d.invited.Reply(487)
+	}
+	if d.events != nil {
+		d.events.Ended(e)
+	}
+}
+
+// ended is end in a later moment of this turn, for what the leg did itself.
+func (d *Dialog) ended(e End) {
+	if !d.over {
+		events := d.events
+		d.events = nil
+		d.end(e)
+		if events != nil {
+			d.table.loop.Later(func() { events.Ended(e) })
+		}
+	}
+}
+
+// withTag is an address as From or To with our or their tag.
+func withTag(a sip.Address, tag string) string {
+	a.Params = ""
+	s := a.String()
+	if tag != "" {
+		s += ";tag=" + tag
+	}
+	return s
+}
+
+func newCallID() string { return strings.ToLower(transaction.NewTag() + transaction.NewTag()) }

@@ -4,6 +4,7 @@ package roam
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -171,6 +172,19 @@ type SilencePolicy struct {
 	ResendFor Duration `yaml:"resend_for"` // how long the registration message is re-sent
 }
 
+// Over is p with what it leaves out taken from base.
+func (p SilencePolicy) Over(base SilencePolicy) SilencePolicy {
+	if p.Policy != "" {
+		base.Policy = p.Policy
+	}
+	for _, d := range []struct{ to, is *Duration }{{&base.After, &p.After}, {&base.Expires, &p.Expires}, {&base.ResendFor, &p.ResendFor}} {
+		if *d.is != 0 {
+			*d.to = *d.is
+		}
+	}
+	return base
+}
+
 // Identity is one row of roam:id: a number or AOR, whose it is and where home is.
 type Identity struct {
 	Name string // "+15550001001", "alice@north.example"; no scheme
@@ -190,8 +204,17 @@ type Peer struct {
 // Duration is a time.Duration that YAML, JSON and people write as "60s" or "5m".
 type Duration time.Duration
 
-// String is d as people write it.
-func (d Duration) String() string { return time.Duration(d).String() }
+// String is d as people write it: "60s" is "1m", not "1m0s".
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
 
 // D is d as a time.Duration.
 func (d Duration) D() time.Duration { return time.Duration(d) }

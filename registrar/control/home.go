@@ -12,205 +12,311 @@ type Home struct {
 	User    roam.UserID
 	Office  *Office
 	Profile *roam.Profile
-	Kept
-	now *change // nil when nothing is under way
+	Kept               // as the disk has it, but for drift and refreshes
+	now     *change    // nil when nothing is under way
+	above   roam.Epoch // R was seen to hold this, from before our file: the next epoch is higher
 }
 
-// Office is our own office, shared by all users, and its policy.
-type Office struct {
-	Here roam.Location // epoch zero
-	Many bool          // devices: many
-}
-
-// Kept is what is saved: one row a user, one versioned JSON value.
-type Kept struct {
-	Location roam.Location // what R should hold
-	At       []Presence    // one per device, at most one under devices: one
-	Left     []Presence    // devices superseded, until their visit would have ended
-	Owed     []Debt
-}
-
-// Presence is one device at one office.
-type Presence struct {
-	Office            roam.OfficeID
-	Switch, Registrar string
-	Token             string // of a visited office
-	Epoch             roam.Epoch
-	Contact
-}
-
-// Debt is a supersede not acknowledged yet.
-type Debt struct {
-	To       string
-	Device   roam.Device
-	Epoch    roam.Epoch
-	Location roam.Location
-	Tries    int
-}
-
+// change is one move under way. Readers see the old Kept until it is saved.
 type change struct {
-	stage stage
-	tx    uint64
-	next  roam.Epoch
-	p     Presence
-	was   Kept // to go back to, when the disk says no
-
-	released []roam.Device // of ours, that left
+	stage  stage
+	tx     uint64 // 0: nobody waits
+	device roam.Device
+	grant  time.Duration // of a registration message
+	to     Kept
+	why    string
+	drift  bool // something else changed meanwhile
 }
 
-// Busy says that a change is under way: only its answers may come in now.
+// Busy says that a change is under way: only its answers, Settled, Reported and Due may come in now.
 func (h *Home) Busy() bool { return h.now != nil }
 
-// Refresh is the short way for a REGISTER that changes nothing: no allocation,
-// no disk, no R. Step begins with it, so the two cannot differ.
-func (h *Home) Refresh(now time.Time, c *Contact) bool {
+// Contacts is the user's bindings in all offices.
+func (h *Home) Contacts() []Contact {
+	cs := make([]Contact, 0, h.count())
+	for i := range h.At {
+		cs = append(cs, h.At[i].Contacts...)
+	}
+	return cs
+}
+
+// Refresh is the short way for a REGISTER that changes nothing but an expiry: no allocation, no disk,
+// no R. Step begins with it, so the two cannot differ.
+func (h *Home) Refresh(now time.Time, r *Register) bool {
+	if h.now != nil || len(r.Contacts) != 1 {
+		return false
+	}
+	c := &r.Contacts[0]
 	for i := range h.At {
 		p := &h.At[i]
-		if p.Office == h.Office.Here.Office && p.CallID == c.CallID && p.Target.URI == c.Target.URI &&
-			p.Target.Flow == c.Target.Flow && c.CSeq > p.CSeq && c.Grant > 0 && now.Before(p.Until) && h.now == nil {
-			p.CSeq, p.Grant, p.Until = c.CSeq, c.Grant, now.Add(c.Grant)
+		if p.Device != r.Device || p.Office != h.Office.Here.Office {
+			continue
+		}
+		for j := range p.Contacts {
+			e := &p.Contacts[j]
+			if e.Target.URI == c.Target.URI && e.CallID == r.CallID && r.CSeq > e.CSeq && c.Grant > 0 && e.Live(now) && e.same(c) {
+				e.CSeq, e.Grant, e.Until = r.CSeq, c.Grant, now.Add(c.Grant)
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// same says that c says nothing new of e.
+func (e *Contact) same(c *Contact) bool {
+	return e.Target.Flow == c.Target.Flow && e.Target.Q == c.Target.Q && e.RegID == c.RegID &&
+		e.Target.Agent == c.Target.Agent && slices.Equal(e.Target.Route, c.Target.Route)
+}
+
+// Repeats says that r has been obeyed before and changes nothing: its answer got lost.
+func (h *Home) Repeats(now time.Time, r *Register) bool {
+	var here []Contact
+	for _, p := range h.At {
+		if p.Office == h.Office.Here.Office {
+			here = append(here, p.Contacts...)
+		}
+	}
+	return h.Office.repeats(now, here, r)
+}
+
+// Restore gives every binding one more interval, after a restart (DESIGN 8).
+func (h *Home) Restore(now time.Time, out []Action) []Action {
+	for i := range h.At {
+		for j := range h.At[i].Contacts {
+			c := &h.At[i].Contacts[j]
+			c.Until = now.Add(c.Grant)
+		}
+	}
+	return h.wake(out)
+}
+
+// Step takes one event and appends what is to be done to out.
+func (h Home) Step(now time.Time, ev Event, out []Action) (Home, []Action) {
+	switch ev := ev.(type) {
+	case Register: // c: the credentials are good
+		return h.register(now, &ev, out)
+	case Registration: // i
+		return h.registration(now, &ev, out)
+	case Allocated: // d
+		if h.now == nil || h.now.stage != allocating {
+			return h, out
+		}
+		if ev.Why != roam.OK {
+			return h.refuse(ev.Why, out)
+		}
+		return h.save(*h.now, out)
+	case Saved:
+		if h.now == nil || h.now.stage != saving {
+			return h, out
+		}
+		return h.saved(now, ev.Err, out)
+	case Reported:
+		if ev.Err == nil && ev.Location.Epoch > h.Location.Epoch {
+			h.above = max(h.above, ev.Location.Epoch)
+		}
+		return h.rise(now, out)
+	case Settled:
+		return h.settled(now, ev, out)
+	case Offline:
+		return h.offline(now, ev, out)
+	case Due:
+		return h.due(now, ev, out)
+	}
+	return h, out
+}
+
+// register is RFC 3261 10.3 from step 5 on.
+func (h Home) register(now time.Time, r *Register, out []Action) (Home, []Action) {
+	h.At = cloneAt(h.At)
+	if h.Refresh(now, r) || len(r.Contacts) == 0 && !r.Star {
+		return h, h.wake(append(out, Answer{Tx: r.Tx, Location: h.Location}))
+	}
+	adds := slices.ContainsFunc(r.Contacts, func(c Contact) bool { return c.Grant > 0 })
+	if adds && h.Superseded(now, r.Device, h.Office.Here.Office, r.CallID, r.Person) {
+		return h, append(out, Answer{Tx: r.Tx, Why: roam.Moved, Location: h.Location})
+	}
+	to, d, why := h.bound(now, r)
+	switch {
+	case why != roam.OK:
+		return h, append(out, Answer{Tx: r.Tx, Why: why, Location: h.Location})
+	case d < move:
+		h.Kept = to
+		if d == drift {
+			out = append(out, Drift{})
+		}
+		return h, h.wake(append(out, Answer{Tx: r.Tx, Location: h.Location}))
+	}
+	c := change{stage: allocating, tx: r.Tx, device: r.Device, to: to, why: "registered"}
+	if !adds {
+		c.why = "de-registered"
+		return h.save(c, out)
+	}
+	h.now = &c
+	return h, append(out, Allocate{roam.Line{User: h.User, Epoch: to.Location.Epoch, Profile: h.Profile, Targets: h.targets(&to, r.Device)}})
+}
+
+// targets is where d is reached here.
+func (h *Home) targets(to *Kept, d roam.Device) (ts []roam.Target) {
+	if i := to.find(d, h.Office.Here.Office); i >= 0 {
+		for _, c := range to.At[i].Contacts {
+			ts = append(ts, c.Target)
+		}
+	}
+	return ts
+}
+
+// bound is what is kept after r: all of it, or a refusal.
+func (h *Home) bound(now time.Time, r *Register) (to Kept, d degree, why roam.Refusal) {
+	to = h.clone(now)
+	if r.Star {
+		return h.clear(now, to, r)
+	}
+	pulled, why := h.pull(&to, r)
+	if why != roam.OK {
+		return h.Kept, nothing, why
+	}
+	here := h.Office.Here
+	p := Presence{Device: r.Device, Office: here.Office, Switch: here.Switch, Registrar: here.Registrar, Epoch: r.Next}
+	i := to.find(r.Device, here.Office)
+	if i >= 0 {
+		p.Epoch, p.Contacts = to.At[i].Epoch, to.At[i].Contacts
+	}
+	p.Contacts, d, why = h.Office.bind(now, p.Contacts, r)
+	if d = max(d, pulled); d < move || why != roam.OK {
+		if i >= 0 {
+			to.At[i].Contacts = p.Contacts
+		}
+		return to, d, why
+	}
+	if len(p.Contacts) > 0 {
+		h.place(now, &to, p)
+	} else if i >= 0 {
+		to.At = slices.Delete(to.At, i, i+1)
+	}
+	if to.count() > max(h.Office.contacts(), h.count()) {
+		return h.Kept, nothing, roam.TooMany
+	}
+	h.relocate(now, &to, r.Device, r.Next)
+	return to, d, roam.OK
+}
+
+// pull takes the contacts that r names away from other devices here: a URI is bound once,
+// even when a phone has another name than it had before.
+func (h *Home) pull(to *Kept, r *Register) (d degree, why roam.Refusal) {
+	for i := range to.At {
+		p := &to.At[i]
+		if p.Office != h.Office.Here.Office || p.Device == r.Device {
+			continue
+		}
+		p.Contacts = slices.DeleteFunc(p.Contacts, func(e Contact) bool {
+			named := slices.ContainsFunc(r.Contacts, func(c Contact) bool { return h.Office.equal(e.Target.URI, c.Target.URI) })
+			if named && e.CallID == r.CallID && r.CSeq <= e.CSeq {
+				why = roam.Stale
+			}
+			if named {
+				d = move
+			}
+			return named
+		})
+	}
+	to.At = slices.DeleteFunc(to.At, func(p Presence) bool { return len(p.Contacts) == 0 })
+	return d, why
+}
+
+// clear is Contact: *, which ends every binding of the user, wherever it is (10.2.2).
+func (h *Home) clear(now time.Time, to Kept, r *Register) (Kept, degree, roam.Refusal) {
+	for _, p := range to.At {
+		for _, c := range p.Contacts {
+			if c.CallID == r.CallID && r.CSeq <= c.CSeq {
+				return h.Kept, nothing, roam.Stale
+			}
+		}
+	}
+	if len(to.At) == 0 {
+		return to, nothing, roam.OK
+	}
+	h.empty(now, &to, r.Next)
+	return to, move, roam.OK
+}
+
+// empty ends every presence.
+func (h *Home) empty(now time.Time, to *Kept, next roam.Epoch) {
+	for _, p := range to.At {
+		h.leave(now, to, p, next)
+	}
+	to.At = nil
+	h.relocate(now, to, "", next)
+}
+
+// registration is a visited office's word (160-170): old only against what is recorded for its
+// device, or for the user under devices: one or without a name (DESIGN 6).
+func (h Home) registration(now time.Time, r *Registration, out []Action) (Home, []Action) {
+	t := &r.Ticket
+	i := h.find(t.Device, t.Office)
+	if h.old(t) {
+		return h, append(out, Answer{Tx: r.Tx, Why: roam.Stale, Location: h.Location})
+	}
+	c := r.Contact
+	c.Until, c.Target.Device = now.Add(c.Grant), t.Device
+	if c.Grant > 0 && i >= 0 && h.At[i].renews(r) {
+		d := refresh
+		if h.At[i].Epoch != t.Epoch || h.At[i].Contacts[0].CallID != c.CallID {
+			d = drift
+		}
+		h.At = cloneAt(h.At)
+		h.At[i].Epoch, h.At[i].Contacts[0] = t.Epoch, c
+		out = append(out, Answer{Tx: r.Tx, Location: h.Location, Grant: c.Grant})
+		if d == drift {
+			out = append(out, Drift{})
+		}
+		return h, h.wake(out)
+	}
+	to := h.clone(now)
+	if c.Grant > 0 {
+		h.place(now, &to, Presence{Device: t.Device, Office: t.Office, Switch: r.Switch, Registrar: r.Registrar, Epoch: t.Epoch, Contacts: []Contact{c}})
+	} else {
+		if i < 0 {
+			return h, append(out, Answer{Tx: r.Tx, Location: h.Location})
+		}
+		to.At = slices.Delete(to.At, i, i+1)
+		to.Left = append(to.Left, Left{t.Device, t.Office, "", t.Epoch, now.Add(h.Office.keep())})
+	}
+	if to.count() > max(h.Office.contacts(), h.count()) {
+		return h, append(out, Answer{Tx: r.Tx, Why: roam.TooMany, Location: h.Location})
+	}
+	h.relocate(now, &to, t.Device, r.Next)
+	why := "registered"
+	if c.Grant == 0 {
+		why = "de-registered"
+	}
+	return h.save(change{tx: r.Tx, device: t.Device, grant: c.Grant, to: to, why: why}, out)
+}
+
+// renews says that r is a refresh of the visit p.
+func (p *Presence) renews(r *Registration) bool {
+	return p.Switch == r.Switch && p.Registrar == r.Registrar && p.Epoch <= r.Ticket.Epoch &&
+		len(p.Contacts) == 1 && p.Contacts[0].Target.URI == r.Contact.Target.URI
+}
+
+// old says that something newer than t is recorded.
+func (h *Home) old(t *roam.Ticket) bool {
+	for _, p := range h.At {
+		if p.Epoch > t.Epoch && (p.Device == t.Device || h.Office.ends(t.Device, t.Office, p.Device, p.Office)) {
+			return true
+		}
+	}
+	for _, l := range h.Left {
+		if l.Epoch > t.Epoch && (l.Device == t.Device || !h.Office.Many) || l.Epoch == t.Epoch && l.Device == t.Device && l.CallID == "" {
 			return true
 		}
 	}
 	return false
 }
 
-// Step takes one event and appends what is to be done to out.
-func (h Home) Step(now time.Time, ev Event, out []Action) (Home, []Action) {
-	h.At = slices.Clone(h.At)
-	switch ev := ev.(type) {
-	case Register: // c. the credentials are good
-		if h.Refresh(now, &ev.Contact) {
-			return h, append(out, Answer{Tx: ev.Tx, Location: h.Location, Expires: ev.Contact.Grant})
-		}
-		if h.left(ev.Contact.Device) && !ev.Person {
-			return h, append(out, Answer{Tx: ev.Tx, Why: roam.Moved})
-		}
-		p := Presence{Office: h.Office.Here.Office, Switch: h.Office.Here.Switch, Registrar: h.Office.Here.Registrar, Epoch: ev.Next, Contact: ev.Contact}
-		h.now = &change{stage: allocating, tx: ev.Tx, next: ev.Next, p: p, was: h.Kept}
-		return h, append(out, Allocate{roam.Line{User: h.User, Profile: h.Profile, Targets: []roam.Target{ev.Contact.Target}}}) // d
-	case Registration: // i
-		for _, p := range append(slices.Clone(h.At), h.Left...) {
-			if h.same(p.Device, ev.Ticket.Device) && p.Epoch > ev.Ticket.Epoch { // a later check won
-				return h, append(out, Answer{Tx: ev.Tx, Why: roam.Stale, Location: h.Location})
-			}
-		}
-		p := Presence{Office: ev.Ticket.Office, Switch: ev.Switch, Registrar: ev.Registrar, Token: ev.Token, Epoch: ev.Ticket.Epoch, Contact: Contact{Device: ev.Ticket.Device, Grant: ev.Grant}}
-		h.now = &change{tx: ev.Tx, next: ev.Next, p: p, was: h.Kept}
-		return h.move(now, out)
-	case Allocated:
-		if ev.Why != roam.OK {
-			return h.refuse(ev.Why, out)
-		}
-		return h.move(now, out)
-	case Saved:
-		if h.now == nil {
-			return h, out
-		}
-		if ev.Err != nil {
-			h.Kept = h.now.was
-			return h.refuse(roam.NoCapacity, out)
-		}
-		for _, d := range h.now.released {
-			out = append(out, Release{h.User, d, h.Location})
-		}
-		h.now = &change{stage: reporting, tx: h.now.tx, next: h.now.next, p: h.now.p}
-		out = append(out, Report{h.Location})
-		h.Owed = slices.Clone(h.Owed)
-		for i := range h.Owed { // e, f: the former office hears it
-			if d := &h.Owed[i]; d.Tries == 0 {
-				d.Tries = 1
-				out = append(out, Supersede{d.To, d.Device, d.Epoch, d.Location})
-			}
-		}
-		return h, out
-	case Reported:
-		if h.now == nil || h.now.stage != reporting {
-			return h, out
-		}
-		if ev.Err == nil && ev.Location.Epoch > h.Location.Epoch { // our file is older than R: go above it
-			h.Location.Epoch = ev.Location.Epoch + 1
-			h.now = &change{stage: saving, tx: h.now.tx, next: h.Location.Epoch, p: h.now.p, was: h.Kept}
-			return h, append(out, Save{})
-		}
-		out = append(out, Answer{Tx: h.now.tx, Location: h.Location, Expires: h.now.p.Grant}, Wake{now.Add(h.now.p.Grant)})
-		h.now = nil
-		return h, out
-	case Settled:
-		h.Owed = slices.DeleteFunc(slices.Clone(h.Owed), func(d Debt) bool {
-			return ev.Err == nil && d.To == ev.To && d.Device == ev.Device && d.Epoch <= ev.Epoch
-		})
-		return h, out
-	case Due:
-		h.Owed = slices.Clone(h.Owed)
-		for i := range h.Owed {
-			d := &h.Owed[i]
-			d.Tries++
-			out = append(out, Supersede{d.To, d.Device, d.Epoch, d.Location})
-		}
-	}
-	return h, out
-}
-
-// move puts the device where it is now, draws the location from all devices, and saves.
-func (h Home) move(now time.Time, out []Action) (Home, []Action) {
-	p := h.now.p
-	p.Until = now.Add(p.Grant)
-	var gone []Presence
-	h.At = slices.DeleteFunc(slices.Clone(h.At), func(q Presence) bool {
-		same := h.same(q.Device, p.Device)
-		if same && (q.Office != p.Office || q.Device != p.Device) {
-			gone = append(gone, q)
-		}
-		return same
-	})
-	h.At = append(h.At, p)
-	h.Left = slices.DeleteFunc(slices.Clone(h.Left), func(q Presence) bool { return q.Device == p.Device })
-	location := h.where()
-	if location.Office != h.Location.Office || location.Switch != h.Location.Switch {
-		location.Epoch, location.Since, location.Device = max(h.now.next, h.Location.Epoch+1), now, p.Device
-		h.Location = location
-	}
-	h.Owed = slices.Clone(h.Owed)
-	for _, q := range gone {
-		h.Left = append(h.Left, q)
-		if q.Office == h.Office.Here.Office {
-			h.now.released = append(h.now.released, q.Device)
-			continue
-		}
-		to := roam.Location{Epoch: p.Epoch, Office: p.Office, Switch: p.Switch, Registrar: p.Registrar}
-		h.Owed = append(h.Owed, Debt{To: q.Registrar, Device: q.Device, Epoch: p.Epoch, Location: to})
-	}
-	c := *h.now
+// save begins the commit of c.
+func (h Home) save(c change, out []Action) (Home, []Action) {
 	c.stage = saving
 	h.now = &c
-	return h, append(out, Save{})
-}
-
-// where draws the location from the devices: none, one office, or home for several.
-func (h *Home) where() roam.Location {
-	at := roam.Location{}
-	for i, p := range h.At {
-		if i == 0 {
-			at = roam.Location{Office: p.Office, Switch: p.Switch, Registrar: p.Registrar}
-		} else if p.Office != at.Office {
-			return h.Office.Here
-		}
-	}
-	return at
-}
-
-// same says that one device's registration ends the other's.
-func (h *Home) same(a, b roam.Device) bool {
-	return a == b || a == "" || b == "" || !h.Office.Many
-}
-
-func (h *Home) left(d roam.Device) bool {
-	return slices.ContainsFunc(h.Left, func(p Presence) bool { return p.Device == d })
-}
-
-func (h Home) refuse(why roam.Refusal, out []Action) (Home, []Action) {
-	out = append(out, Answer{Tx: h.now.tx, Why: why})
-	h.now = nil
-	return h, out
+	return h, append(out, Save{c.to})
 }

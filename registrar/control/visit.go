@@ -1,128 +1,390 @@
 package control
 
 import (
+	"slices"
 	"time"
 
 	"github.com/siproam/siproam/roam"
 )
 
-// Inquiry is one REGISTER of somebody else's user until home has called it legal
-// (110-150, 310-360). It belongs to the request: a stranger holds no user.
-type Inquiry struct {
-	User roam.UserID
-	Left roam.Device // superseded here
-	req  Register
-	card roam.Card
-}
-
-// Step takes one event. The Legal it may return begins or renews a visit.
-func (q Inquiry) Step(now time.Time, ev Event, out []Action) (Inquiry, []Action, *Legal) {
-	switch ev := ev.(type) {
-	case Register: // 110, 310
-		q.req = ev
-		if q.Left != "" && ev.Contact.Device == q.Left && !ev.Person {
-			return q, append(out, Answer{Tx: ev.Tx, Why: roam.Moved}), nil // never relayed
-		}
-		return q, append(out, Locate{q.User}), nil // 120-130, 320-340
-	case Located:
-		if ev.Why != roam.OK {
-			return q, append(out, Answer{Tx: q.req.Tx, Why: ev.Why}), nil
-		}
-		q.card = ev.Card
-		return q, append(out, Query{q.req.Tx, q.card.Registrar}), nil // 140, 350
-	case Queried: // 150, 360
-		if ev.Passed {
-			return q, out, nil
-		}
-		if ev.Why != roam.OK {
-			return q, append(out, Answer{Tx: q.req.Tx, Why: ev.Why}), nil
-		}
-		return q, out, &Legal{q.req, q.card, ev.Ticket, ev.Profile}
-	}
-	return q, out, nil
-}
-
 // Visit is the visited registrar's state of one device of one visitor (h-k).
 type Visit struct {
-	User    roam.UserID
-	Office  *Office
-	Home    roam.Card
-	Ticket  roam.Ticket
-	Profile *roam.Profile
-	Contact Contact
-	Gone    *roam.Location // tombstone: where the device went, and under which epoch
-	now     *visiting
+	User   roam.UserID
+	Device roam.Device
+	Office *Office
+	Stay   // as the disk has it, but for drift and refreshes
+	now    *visiting
+}
+
+// Stay is what is saved of a visit: one row a device, one versioned JSON value.
+type Stay struct {
+	Version  int           `json:"v"`
+	Home     roam.Card     `json:"home"`
+	Ticket   roam.Ticket   `json:"ticket"`
+	Proof    string        `json:"proof,omitempty"` // Ticket as home signed it
+	Profile  *roam.Profile `json:"profile,omitempty"`
+	Contacts []Contact     `json:"contacts,omitempty"`
+	Location roam.Location `json:"location"` // of the user, as home recorded it last
+	Gone     *Gone         `json:"gone,omitempty"`
+	Owes     *Unrecorded   `json:"owes,omitempty"`
+}
+
+// Gone is a tombstone: the device went elsewhere (250, 480).
+type Gone struct {
+	Epoch    roam.Epoch    `json:"epoch"` // of the device's move: older tickets are old
+	Location roam.Location `json:"location"`
+	Until    time.Time     `json:"until"`
+}
+
+// Unrecorded is a visit that home has called legal but did not record (M9): the registration message is repeated.
+type Unrecorded struct {
+	Tries int       `json:"tries"`
+	Until time.Time `json:"until"`
+	Next  time.Time `json:"-"` // after a restart: at once
+	sent  bool      // the answer is awaited
 }
 
 type visiting struct {
-	stage    stage
-	legal    Legal
-	former   string // the registrar that had the device before us (340)
-	location roam.Location
+	stage stage
+	legal Legal
+	to    Stay
+	d     degree
+	what  purpose
+	tx    uint64
 }
 
+// purpose is what a change of a visit is for.
+type purpose uint8
+
+const (
+	begin purpose = iota // or renew
+	leave                // the phone said so, or has expired
+	obey                 // a supersede
+	drop                 // home does not record it
+)
+
+// Busy says that a change is under way: only its answers and Due may come in now.
 func (v *Visit) Busy() bool { return v.now != nil }
 
 // Serving says that the device is a visitor here now.
-func (v *Visit) Serving() bool { return v.Gone == nil && v.Ticket.Epoch > 0 }
+func (s *Stay) Serving() bool { return s.Gone == nil && len(s.Contacts) > 0 }
+
+// Empty says that there is nothing to keep.
+func (s *Stay) Empty() bool { return s.Gone == nil && len(s.Contacts) == 0 }
+
+// Repeats says that r has been obeyed before and changes nothing: its answer got lost.
+func (v *Visit) Repeats(now time.Time, r *Register) bool {
+	return v.now == nil && v.Office.repeats(now, v.Contacts, r)
+}
+
+// Restore gives every binding one more interval, after a restart (DESIGN 8).
+func (v *Visit) Restore(now time.Time, out []Action) []Action {
+	v.Ticket.Proof = v.Proof
+	for i := range v.Contacts {
+		v.Contacts[i].Until = now.Add(v.Contacts[i].Grant)
+	}
+	return v.wake(out)
+}
 
 // Step takes one event and appends what is to be done to out.
 func (v Visit) Step(now time.Time, ev Event, out []Action) (Visit, []Action) {
 	switch ev := ev.(type) {
 	case Legal: // 160, 370
-		v.now = &visiting{stage: allocating, legal: ev}
-		if p := ev.Card.Visitor; p != nil && p.Office != v.Office.Here.Office {
-			v.now.former = p.Registrar
-		}
-		return v, append(out, Allocate{roam.Line{User: v.User, Visitor: true, Home: ev.Card, Epoch: ev.Ticket.Epoch, Profile: ev.Profile, Targets: []roam.Target{ev.Contact.Target}}})
+		return v.legal(now, ev, out)
 	case Allocated:
-		if ev.Why != roam.OK {
-			return v.end(append(out, Answer{Tx: v.now.legal.Tx, Why: ev.Why}))
+		if v.now == nil || v.now.stage != allocating {
+			return v, out
 		}
-		v.now = &visiting{stage: recording, legal: v.now.legal, former: v.now.former}
-		return v, append(out, Record{v.now.legal.Card.Registrar, v.now.legal.Ticket, v.now.legal.Contact.Grant})
+		if ev.Why != roam.OK {
+			return v.end(append(out, Answer{Tx: v.now.tx, Why: ev.Why}))
+		}
+		return v.record(now, *v.now, out)
 	case Recorded: // 170-180, 490
-		if ev.Why != roam.OK {
-			return v.end(append(out, Release{User: v.User, Device: v.now.legal.Ticket.Device}, Answer{Tx: v.now.legal.Tx, Why: ev.Why}))
-		}
-		v.now = &visiting{stage: saving, legal: v.now.legal, former: v.now.former, location: ev.Location}
-		return v, append(out, Save{})
+		return v.recorded(now, ev, out)
 	case Saved:
 		if v.now == nil || v.now.stage != saving {
 			return v, out
 		}
-		l := v.now.legal
-		if ev.Err != nil {
-			return v.end(append(out, Answer{Tx: l.Tx, Why: roam.NoCapacity}))
-		}
-		if v.Gone != nil && v.Gone.Epoch > l.Ticket.Epoch { // superseded while we were at it
-			return v.end(append(out, Release{v.User, l.Ticket.Device, *v.Gone}, Answer{Tx: l.Tx, Why: roam.Moved}))
-		}
-		v.Home, v.Ticket, v.Profile, v.Contact, v.Gone = l.Card, l.Ticket, l.Profile, l.Contact, nil
-		v.Contact.Until = now.Add(l.Contact.Grant)
-		out = append(out, Report{v.now.location}, Answer{Tx: l.Tx, Location: v.now.location, Expires: l.Contact.Grant}, Wake{v.Contact.Until}) // 190, 500
-		if v.now.former != "" {
-			to := v.Office.Here
-			to.Epoch = l.Ticket.Epoch
-			out = append(out, Supersede{v.now.former, l.Ticket.Device, l.Ticket.Epoch, to}) // 370 to G1
-		}
-		return v.end(out)
+		return v.saved(now, ev.Err, out)
 	case Superseded: // 250-260, 480
-		if ev.Epoch <= v.Ticket.Epoch {
-			return v, append(out, Answer{Tx: ev.Tx, Why: roam.Stale})
+		return v.superseded(now, ev, out)
+	case Offline:
+		if !v.Serving() {
+			return v, out
 		}
-		if v.Gone == nil || v.Gone.Epoch < ev.Epoch {
-			g := ev.Location
-			g.Epoch = ev.Epoch
-			v.Gone = &g
-			out = append(out, Release{v.User, v.Ticket.Device, g}, Save{})
-		}
-		return v, append(out, Answer{Tx: ev.Tx})
+		to := v.Stay
+		to.Contacts = nil
+		return v.record(now, visiting{what: leave, to: to, legal: Legal{Card: v.Home, Ticket: v.Ticket}}, out)
+	case Due:
+		return v.due(now, out)
 	}
 	return v, out
+}
+
+// legal begins, renews or, with nothing left bound, ends the visit.
+func (v Visit) legal(now time.Time, l Legal, out []Action) (Visit, []Action) {
+	if v.Gone != nil && v.Gone.Epoch > l.Ticket.Epoch {
+		return v, append(out, Answer{Tx: l.Tx, Why: roam.Moved})
+	}
+	if v.Serving() && v.Ticket.Epoch > l.Ticket.Epoch { // two requests of one phone crossed; their CSeq decides
+		l.Ticket = v.Ticket
+	}
+	old := v.Contacts
+	if l.Star {
+		l.Contacts = nil
+		for _, c := range old {
+			c.Grant = 0
+			l.Contacts = append(l.Contacts, c)
+		}
+	}
+	cs, d, why := v.Office.bind(now, old, &l.Register)
+	if why == roam.OK && len(cs) > max(v.Office.contacts(), len(old)) {
+		why = roam.TooMany
+	}
+	if why != roam.OK {
+		return v, append(out, Answer{Tx: l.Tx, Why: why})
+	}
+	to := Stay{Home: l.Card, Ticket: l.Ticket, Proof: l.Ticket.Proof, Profile: l.Profile, Contacts: cs, Location: v.Location}
+	c := visiting{stage: allocating, legal: l, to: to, d: d, tx: l.Tx}
+	switch {
+	case len(cs) == 0 && len(old) == 0:
+		return v, append(out, Answer{Tx: l.Tx, Location: v.Location})
+	case len(cs) == 0:
+		c.what = leave
+		return v.record(now, c, out)
+	case v.Serving() && d < move && v.Ticket.Epoch == l.Ticket.Epoch:
+		if v.Owes != nil {
+			c.d = move // once home records it, it is news
+		}
+		return v.record(now, c, out)
+	}
+	c.d = move
+	v.now = &c
+	return v, append(out, Allocate{roam.Line{User: v.User, Visitor: true, Home: l.Card, Epoch: l.Ticket.Epoch, Profile: l.Profile, Targets: to.Targets()}})
+}
+
+// Targets is where the device is reached.
+func (s *Stay) Targets() []roam.Target {
+	ts := make([]roam.Target, len(s.Contacts))
+	for i := range s.Contacts {
+		ts[i] = s.Contacts[i].Target
+	}
+	return ts
+}
+
+// record sends the registration message (160).
+func (v Visit) record(now time.Time, c visiting, out []Action) (Visit, []Action) {
+	c.stage = recording
+	v.now = &c
+	return v, append(out, c.to.message(now))
+}
+
+// message is the registration message for s: it lasts as long as the last of its bindings.
+func (s *Stay) message(now time.Time) Record {
+	m := Record{At: s.Home.Registrar, Ticket: s.Ticket}
+	if len(s.Contacts) > 0 {
+		m.Grant, m.CallID = latest(s.Contacts).Sub(now), s.Contacts[len(s.Contacts)-1].CallID
+	}
+	return m
+}
+
+// recorded is home's answer to the registration message, or its silence.
+func (v Visit) recorded(now time.Time, ev Recorded, out []Action) (Visit, []Action) {
+	if v.now == nil || v.now.stage != recording {
+		return v.repeated(now, ev, out)
+	}
+	c := *v.now
+	switch {
+	case c.what == leave: // home ends it by itself when it did not hear us
+		c.to.Location, c.to.Owes = ev.Location, nil
+		return v.save(c, out)
+	case ev.Why == roam.OK:
+		c.to.Location, c.to.Owes = ev.Location, nil
+		c.to.cut(now, ev.Grant)
+	case ev.Why == roam.HomeSilent && !v.Office.Refuse: // the ticket proves the visit (DESIGN 10)
+		c.to.cut(now, v.Office.silence())
+		c.to.Owes = &Unrecorded{Until: now.Add(v.Office.resend()), Next: now.Add(backoff(0))}
+		c.d = move
+	default:
+		return v.refused(now, c, ev.Why, out)
+	}
+	if c.d == move {
+		return v.save(c, out)
+	}
+	v.Stay, v.now = c.to, nil
+	if c.d == drift {
+		out = append(out, Drift{})
+	}
+	return v, v.wake(append(out, Answer{Tx: c.tx, Location: v.Location}))
+}
+
+// cut shortens every binding to what home grants.
+func (s *Stay) cut(now time.Time, grant time.Duration) {
+	s.Contacts = slices.Clone(s.Contacts)
+	for i := range s.Contacts {
+		if c := &s.Contacts[i]; grant > 0 && c.Grant > grant {
+			c.Grant = grant
+			c.Until = now.Add(grant)
+		}
+	}
+}
+
+// refused ends a visit that home does not record.
+func (v Visit) refused(_ time.Time, c visiting, why roam.Refusal, out []Action) (Visit, []Action) {
+	if !v.Serving() {
+		return v.end(append(out, Release{User: v.User, Device: v.Device}, Answer{Tx: c.tx, Why: why}))
+	}
+	if why == roam.HomeSilent || why == roam.TooBusy || why == roam.NoCapacity { // nothing is wrong with the visit there is
+		return v.end(append(out, Answer{Tx: c.tx, Why: why}))
+	}
+	c.what, c.to, c.legal.Ticket = drop, Stay{Gone: v.Gone}, v.Ticket
+	return v.save(c, append(out, Answer{Tx: c.tx, Why: why}))
+}
+
+// repeated is the answer to a registration message that was sent again (M9).
+func (v Visit) repeated(now time.Time, ev Recorded, out []Action) (Visit, []Action) {
+	if v.now != nil || v.Owes == nil || !v.Owes.sent {
+		return v, out
+	}
+	switch ev.Why {
+	case roam.OK:
+		v.Owes, v.Location = nil, ev.Location
+		return v, v.wake(append(out, Report{v.Location, "registered"}, Drift{}))
+	case roam.HomeSilent, roam.TooBusy, roam.NoCapacity:
+		o := *v.Owes
+		o.sent, o.Next = false, now.Add(backoff(o.Tries))
+		v.Owes = &o
+		return v, v.wake(out)
+	}
+	return v.save(visiting{what: drop, to: Stay{Gone: v.Gone}}, out)
+}
+
+// superseded drops the device, if the notice is newer than our ticket (260, 480). The
+// acknowledgement names what it acknowledges: our epoch when that is newer.
+func (v Visit) superseded(now time.Time, ev Superseded, out []Action) (Visit, []Action) {
+	at := v.Ticket.Epoch
+	if v.Gone != nil {
+		at = max(at, v.Gone.Epoch)
+	}
+	if ev.Epoch <= at {
+		return v, append(out, Answer{Tx: ev.Tx, Epoch: at})
+	}
+	gone := &Gone{ev.Epoch, ev.Location, now.Add(v.Office.keep())}
+	to := Stay{Home: v.Home, Ticket: v.Ticket, Location: ev.Location, Gone: gone}
+	return v.save(visiting{what: obey, to: to, tx: ev.Tx}, out)
+}
+
+func (v Visit) save(c visiting, out []Action) (Visit, []Action) {
+	c.stage = saving
+	c.to.Version = 1
+	v.now = &c
+	return v, append(out, SaveVisit{c.to})
+}
+
+// saved ends a change: only now others see it.
+func (v Visit) saved(now time.Time, err error, out []Action) (Visit, []Action) {
+	c, was := v.now, v.Stay
+	if err != nil {
+		return v.unsaved(now, out)
+	}
+	v.Stay, v.now = c.to, nil
+	switch c.what {
+	case begin: // 190, 500
+		if v.Owes == nil {
+			out = append(out, Report{v.Location, "registered"})
+		}
+		out = append(out, Answer{Tx: c.tx, Location: v.Location})
+		if f := c.legal.Former; f != nil && v.Owes == nil { // 370: to G1
+			out = append(out, Supersede{To: f.Registrar, Device: v.Device, Epoch: v.Ticket.Epoch, Location: v.Location, Proof: v.Proof})
+		}
+	case leave:
+		out = append(out, Release{v.User, v.Device, v.Location})
+		if v.Location.Epoch > 0 {
+			out = append(out, Report{v.Location, "de-registered"})
+		}
+		out = append(out, Answer{Tx: c.tx, Location: v.Location})
+	case drop:
+		if was.Serving() {
+			out = append(out, Release{v.User, v.Device, v.Location})
+		}
+	case obey: // 260, 480
+		out = append(out, Release{v.User, v.Device, v.Gone.Location})
+		if v.Location.Epoch > 0 {
+			out = append(out, Report{v.Location, "superseded"})
+		}
+		out = append(out, Answer{Tx: c.tx, Epoch: v.Gone.Epoch})
+	}
+	return v, v.wake(out)
+}
+
+// unsaved goes back to what the disk has.
+func (v Visit) unsaved(now time.Time, out []Action) (Visit, []Action) {
+	c := v.now
+	switch c.what {
+	case begin:
+		if !v.Serving() {
+			out = append(out, Release{User: v.User, Device: v.Device})
+		}
+		gone := c.to // take back what home has recorded
+		gone.Contacts = nil
+		if !v.Serving() {
+			out = append(out, gone.message(now))
+		}
+	case leave, drop:
+		out = append(out, Wake{now.Add(backoff(1))})
+	}
+	return v.end(append(out, Answer{Tx: c.tx, Why: roam.NoCapacity}))
 }
 
 func (v Visit) end(out []Action) (Visit, []Action) {
 	v.now = nil
 	return v, out
+}
+
+// due ends what has expired, forgets tombstones, and repeats the registration message.
+func (v Visit) due(now time.Time, out []Action) (Visit, []Action) {
+	if v.now != nil {
+		return v, append(out, Wake{now.Add(time.Second)})
+	}
+	to := v.Stay
+	if to.Gone != nil && !now.Before(to.Gone.Until) {
+		to.Gone = nil
+		return v.save(visiting{what: drop, to: to}, out)
+	}
+	to.Contacts = slices.DeleteFunc(slices.Clone(to.Contacts), func(c Contact) bool { return !c.Live(now) })
+	switch {
+	case len(to.Contacts) == 0 && len(v.Contacts) > 0:
+		return v.record(now, visiting{what: leave, to: to}, out)
+	case len(to.Contacts) < len(v.Contacts):
+		v.Contacts = to.Contacts
+		return v, v.wake(append(out, Drift{}))
+	case to.Owes != nil && !now.Before(to.Owes.Until):
+		to.Contacts = nil
+		return v.record(now, visiting{what: leave, to: to}, out)
+	case to.Owes != nil && !now.Before(to.Owes.Next):
+		o := *to.Owes
+		o.Tries++
+		o.Next, o.sent = now.Add(inFlight+backoff(o.Tries)), true
+		v.Owes = &o
+		return v, v.wake(append(out, v.message(now)))
+	}
+	return v, v.wake(out)
+}
+
+// wake asks for the next Due.
+func (v *Visit) wake(out []Action) []Action {
+	if v.now != nil {
+		return out
+	}
+	at := earliest(v.Contacts)
+	if v.Gone != nil {
+		at = first(at, v.Gone.Until)
+	}
+	if v.Owes != nil && v.Owes.Next.Before(at) {
+		return append(out, Wake{v.Owes.Next}) // a zero Next is: at once
+	}
+	if at.IsZero() {
+		return out
+	}
+	return append(out, Wake{at})
 }

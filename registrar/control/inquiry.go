@@ -1,0 +1,39 @@
+package control
+
+import (
+	"time"
+
+	"github.com/siproam/siproam/roam"
+)
+
+// Inquiry is one REGISTER of somebody else's user until home has called it legal
+// (110-150, 310-360). It belongs to the request: a stranger holds no user.
+type Inquiry struct {
+	User roam.UserID
+	req  Register
+	at   Located
+}
+
+// Step takes one event. The Legal it may return begins or renews a visit.
+func (q Inquiry) Step(_ time.Time, ev Event, out []Action) (Inquiry, []Action, *Legal) {
+	switch ev := ev.(type) {
+	case Register: // 110, 310
+		q.req = ev
+		return q, append(out, Locate{q.User}), nil // 120-130, 320-340
+	case Located:
+		if ev.Why != roam.OK {
+			return q, append(out, Answer{Tx: q.req.Tx, Why: ev.Why}), nil
+		}
+		q.at = ev
+		return q, append(out, Query{q.req.Tx, ev.Card.Registrar}), nil // 140, 350
+	case Queried: // 150, 360
+		if ev.Passed {
+			return q, out, nil
+		}
+		if ev.Why != roam.OK {
+			return q, append(out, Answer{Tx: q.req.Tx, Why: ev.Why}), nil
+		}
+		return q, out, &Legal{q.req, q.at.Card, q.at.Former, ev.Ticket, ev.Profile}
+	}
+	return q, out, nil
+}

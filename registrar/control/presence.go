@@ -1,0 +1,226 @@
+package control
+
+import (
+	"slices"
+	"time"
+
+	"github.com/siproam/siproam/roam"
+)
+
+// Kept is what is saved of a subscriber: one row, one versioned JSON value.
+type Kept struct {
+	Version  int           `json:"v"`
+	Location roam.Location `json:"location"` // what R should hold; computed from At, never set
+	At       []Presence    `json:"at,omitempty"`
+	Left     []Left        `json:"left,omitempty"`
+	Owed     []Debt        `json:"owed,omitempty"`
+	Takes    []Take        `json:"takes,omitempty"`
+}
+
+// Presence is one device at one office: its bindings here, or the one contact that a visited office gave.
+type Presence struct {
+	Device    roam.Device   `json:"device,omitempty"`
+	Office    roam.OfficeID `json:"office"`
+	Switch    string        `json:"sw"`
+	Registrar string        `json:"reg"`
+	Epoch     roam.Epoch    `json:"epoch"` // orders the device: of its ticket, or drawn here
+	Contacts  []Contact     `json:"contacts"`
+}
+
+// Left is a device that is registered at Office no more. Tickets up to Epoch are old, and its
+// refreshes are refused while what superseded it lives.
+type Left struct {
+	Device roam.Device   `json:"device,omitempty"`
+	Office roam.OfficeID `json:"office"`
+	CallID string        `json:"call_id,omitempty"` // of the superseded registration; "": it ended by itself
+	Epoch  roam.Epoch    `json:"epoch"`
+	Until  time.Time     `json:"until"`
+}
+
+// Debt is a supersede not acknowledged yet.
+type Debt struct {
+	To      string      `json:"to"` // registrar
+	Contact string      `json:"contact,omitempty"`
+	Device  roam.Device `json:"device,omitempty"`
+	Epoch   roam.Epoch  `json:"epoch"`
+	Tries   int         `json:"tries"`
+	Until   time.Time   `json:"until"` // when the visit would have ended by itself
+	Next    time.Time   `json:"-"`     // after a restart: at once
+}
+
+// Take is a superseded device that took the user back because its Call-ID was new.
+type Take struct {
+	Device roam.Device `json:"device,omitempty"`
+	At     time.Time   `json:"at"`
+}
+
+// A device may take the user back this often an hour because its Call-ID is new: from another
+// device seldom, for a phone that restarts by itself is no person; from itself, being carried to and fro, more often.
+const (
+	takesFromOthers = 3
+	takesFromItself = 30
+	mostLeft        = 16
+	inFlight        = 40 * time.Second // a supersede on its way is not repeated
+)
+
+// clone copies k as deep as a step writes, without what has been forgotten.
+func (k *Kept) clone(now time.Time) Kept {
+	c := *k
+	c.At = cloneAt(k.At)
+	c.Left = slices.DeleteFunc(slices.Clone(k.Left), func(l Left) bool { return !now.Before(l.Until) })
+	if n := len(c.Left) - mostLeft; n > 0 {
+		c.Left = c.Left[n:]
+	}
+	c.Owed = slices.DeleteFunc(slices.Clone(k.Owed), func(d Debt) bool { return !now.Before(d.Until) })
+	c.Takes = slices.DeleteFunc(slices.Clone(k.Takes), func(t Take) bool { return now.Sub(t.At) > time.Hour })
+	return c
+}
+
+func cloneAt(at []Presence) []Presence {
+	at = slices.Clone(at)
+	for i := range at {
+		at[i].Contacts = slices.Clone(at[i].Contacts)
+	}
+	return at
+}
+
+// find is the presence of d at office, or -1.
+func (k *Kept) find(d roam.Device, office roam.OfficeID) int {
+	return slices.IndexFunc(k.At, func(p Presence) bool { return p.Device == d && p.Office == office })
+}
+
+// count is how many bindings the user has.
+func (k *Kept) count() (n int) {
+	for i := range k.At {
+		n += len(k.At[i].Contacts)
+	}
+	return n
+}
+
+// live says that one of p's bindings has not expired.
+func (p *Presence) live(now time.Time) bool { return latest(p.Contacts).After(now) }
+
+// calls says that p was registered under this Call-ID.
+func (p *Presence) calls(callID string) bool {
+	return slices.ContainsFunc(p.Contacts, func(c Contact) bool { return c.CallID == callID })
+}
+
+// same says that a and b may be one phone: by name, or because one of them has none. A phone known
+// by its lease at one office has no name where DHCP is not ours.
+func same(a, b roam.Device) bool {
+	return a == b || a == "" && lease(b) || b == "" && lease(a)
+}
+
+// ends says that a registration of d at office ends the presence of e at another, or, under
+// devices: one, anywhere.
+func (o *Office) ends(d roam.Device, office roam.OfficeID, e roam.Device, other roam.OfficeID) bool {
+	return office != other && same(d, e) || !o.Many && d != e
+}
+
+// place puts p into to, ends what p ends, and keeps the memory of it.
+func (h *Home) place(now time.Time, to *Kept, p Presence) {
+	at := to.At[:0:0]
+	for _, q := range to.At {
+		switch {
+		case q.Device == p.Device && q.Office == p.Office:
+		case h.Office.ends(p.Device, p.Office, q.Device, q.Office):
+			h.leave(now, to, q, p.Epoch)
+		default:
+			at = append(at, q)
+		}
+	}
+	to.At = append(at, p)
+	back := false
+	to.Left = slices.DeleteFunc(to.Left, func(l Left) bool {
+		if l.Device != p.Device || l.Office != p.Office {
+			return false
+		}
+		back = back || l.CallID != "" && !p.calls(l.CallID)
+		return true
+	})
+	if back {
+		to.Takes = append(to.Takes, Take{p.Device, now})
+	}
+}
+
+// leave remembers that epoch ended q, and owes its office the notice.
+func (h *Home) leave(now time.Time, to *Kept, q Presence, epoch roam.Epoch) {
+	for _, c := range q.Contacts {
+		to.Left = append(to.Left, Left{q.Device, q.Office, c.CallID, epoch, now.Add(h.Office.keep())})
+	}
+	if q.Office != h.Office.Here.Office && len(q.Contacts) > 0 {
+		to.Owed = append(to.Owed, Debt{To: q.Registrar, Contact: q.Contacts[0].Target.URI, Device: q.Device, Epoch: epoch, Until: latest(q.Contacts)})
+	}
+}
+
+// Superseded says that a REGISTER of d at office is the refresh of a registration that another one
+// has ended, which lives: it is refused without a sign of a person. Such a sign is what the office
+// saw (person), another office, or a new Call-ID, which is a restart.
+func (h *Home) Superseded(now time.Time, d roam.Device, office roam.OfficeID, callID string, person bool) bool {
+	old, limit := false, 0
+	for _, l := range h.Left {
+		if l.Device != d || l.Office != office || l.CallID == "" || !now.Before(l.Until) {
+			continue
+		}
+		i := slices.IndexFunc(h.At, func(p Presence) bool {
+			return p.live(now) && h.Office.ends(p.Device, p.Office, d, office)
+		})
+		if i < 0 {
+			continue
+		}
+		by := &h.At[i]
+		switch {
+		case person || same(by.Device, d) && by.calls(callID): // the running phone itself came back
+			return false
+		case l.CallID == callID:
+			old = true
+		case same(by.Device, d):
+			limit = takesFromItself
+		default:
+			limit = takesFromOthers
+		}
+	}
+	return old || limit > 0 && h.takes(now, d) >= limit
+}
+
+func (h *Home) takes(now time.Time, d roam.Device) (n int) {
+	for _, t := range h.Takes {
+		if t.Device == d && now.Sub(t.At) < time.Hour {
+			n++
+		}
+	}
+	return n
+}
+
+// Ticket is the epoch of a ticket for d at office: that of its visit while it lives, so that a
+// refresh changes nothing, else next.
+func (h *Home) Ticket(now time.Time, d roam.Device, office roam.OfficeID, next roam.Epoch) roam.Epoch {
+	if i := h.find(d, office); i >= 0 && h.At[i].live(now) {
+		return h.At[i].Epoch
+	}
+	return next
+}
+
+// where draws the location from the devices: none, the one office, or home for several.
+func (h *Home) where(at []Presence) roam.Location {
+	l := roam.Location{}
+	for i := range at {
+		p := &at[i]
+		if i == 0 {
+			l = roam.Location{Office: p.Office, Switch: p.Switch, Registrar: p.Registrar}
+		} else if p.Office != l.Office {
+			return h.Office.Here
+		}
+	}
+	return l
+}
+
+// relocate gives to a new location, with an epoch, when its devices say another than before.
+func (h *Home) relocate(now time.Time, to *Kept, d roam.Device, next roam.Epoch) {
+	l := h.where(to.At)
+	if l.Office == to.Location.Office && l.Switch == to.Location.Switch {
+		return
+	}
+	l.Epoch, l.Since, l.Device = max(next, to.Location.Epoch+1, h.above+1), now, d
+	to.Location = l
+}

@@ -102,7 +102,7 @@ var endOfHeaders = []byte("\r\n\r\n")
 // head looks for the end of the headers, nil when it has not come, and sets total.
 func (f *Framer) head() (head []byte, err error) {
 	rest := f.b[f.next:]
-	if !token(rest[:1]) {
+	if classes[rest[0]]&token == 0 {
 		return nil, framing("not SIP")
 	}
 	from := max(0, f.scanned-len(endOfHeaders)+1)
@@ -137,7 +137,7 @@ func contentLength(head []byte) (n int, refused *Refused) {
 	}
 	n = -1
 	_, rest, _ := bytes.Cut(head, endOfHeaders[:2])
-	mine := false
+	mine := isBlank(rest[0]) // a fold of the start line
 	for {
 		var line []byte
 		if line, rest, _ = bytes.Cut(rest, endOfHeaders[:2]); len(line) == 0 {
@@ -150,10 +150,10 @@ func contentLength(head []byte) (n int, refused *Refused) {
 			continue
 		}
 		name, value, _ := bytes.Cut(line, []byte(":"))
-		if mine = nameOf(bytes.TrimRight(name, " \t")) == ContentLength; !mine {
+		if mine = lookup(view(trimRight(name))) == ContentLength; !mine {
 			continue
 		}
-		v, ok := number(bytes.Trim(value, " \t"), MaxMessage)
+		v, ok := number(trim(value), MaxMessage)
 		if !ok || n >= 0 {
 			return 0, framing("Content-Length")
 		}
@@ -170,5 +170,3 @@ func bare(head []byte) bool {
 	pairs := bytes.Count(head, endOfHeaders[:2])
 	return bytes.Count(head, []byte("\r")) != pairs || bytes.Count(head, []byte("\n")) != pairs
 }
-
-func isBlank(c byte) bool { return c == ' ' || c == '\t' }

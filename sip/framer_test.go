@@ -74,6 +74,7 @@ func TestFramer(t *testing.T) {
 		{"empty", head + "l:\r\n\r\nhello", []string{doubt("Content-Length", head+"l:\r\n\r\n")}},
 		{"folded", head + "l:\r\n 5\r\n\r\nhello", []string{doubt("Content-Length", head+"l:\r\n 5\r\n\r\n")}},
 		{"folded with a first half", head + "l: 1\r\n 5\r\n\r\nhello", []string{doubt("folded", head+"l: 1\r\n 5\r\n\r\n")}},
+		{"a fold of the start line", "OPTIONS sip:a@example.org SIP/2.0\r\n l: 5\r\nl: 0\r\n\r\n", []string{doubt("folded", "OPTIONS sip:a@example.org SIP/2.0\r\n l: 5\r\nl: 0\r\n\r\n")}},
 		{"a line of blanks", head + "l: 5\r\nX: y\r\n \r\n\r\nhello", []string{doubt("folded", head+"l: 5\r\nX: y\r\n \r\n\r\n")}},
 		{"bare LF", head + "X: y\nl: 0\r\nl: 5\r\n\r\nhello", []string{doubt("bare CR or LF", head+"X: y\nl: 0\r\nl: 5\r\n\r\n")}},
 		{"bare CR", head + "X: y\rl: 0\r\nl: 5\r\n\r\nhello", []string{doubt("bare CR or LF", head+"X: y\rl: 0\r\nl: 5\r\n\r\n")}},

@@ -4,24 +4,37 @@ import (
 	"bytes"
 	"iter"
 	"math"
+	"slices"
 )
 
 // Message is one request or response: an index over the bytes it came in. It
 // borrows them until the turn of the loop ends; Keep makes one that owns its bytes.
+// Strings it gives are copies and stay valid, byte slices are not.
 type Message struct {
 	Flow *Flow // how it came; set by the transport, nil in a message of our own
 
-	raw        []byte
-	headers    []header
-	first      [OtherName + 1]uint16 // by Name: 1 + index of its first field, 0: absent
-	method     Method
-	methodText span
-	uri        span
-	status     int
-	reason     span
-	body       span
-	cseq       uint32
+	came   []byte               // as it came
+	raw    []byte               // what the index points into: came, or came unfolded
+	fields []field              // in order
+	first  [OtherName + 1]uint8 // by Name: 1 + the index of its first field, 0: absent
+	seq    uint32
+	status int
+	method Method
+
+	methodText, uri, reason, body span
+	fromTag, toTag, branch        span
 }
+
+// span is a piece of Message.raw.
+type span struct{ from, to uint32 }
+
+// field is one header field. Its value is unfolded and trimmed.
+type field struct {
+	name       Name
+	key, value span
+}
+
+func (m *Message) text(s span) []byte { return m.raw[s.from:s.to] }
 
 // IsRequest says that m is a request.
 func (m *Message) IsRequest() bool { return m.status == 0 }
@@ -32,96 +45,84 @@ func (m *Message) Method() Method { return m.method }
 // MethodText is the method as written, letter case kept.
 func (m *Message) MethodText() string {
 	if m.method != Other {
-		return methods[m.method]
+		return m.method.String()
 	}
-	if m.status != 0 {
-		v := m.Value(CSeq)
-		return string(v[bytes.LastIndexAny(v, " \t\n")+1:])
-	}
-	return string(m.methodText.of(m.raw))
+	return string(m.text(m.methodText))
 }
 
 // Status is the status code; 0 for a request.
 func (m *Message) Status() int { return m.status }
 
 // Reason is the reason phrase of a response.
-func (m *Message) Reason() string { return string(m.reason.of(m.raw)) }
+func (m *Message) Reason() string { return string(m.text(m.reason)) }
 
 // RequestURI is the Request-URI as written; ParseURI reads it.
-func (m *Message) RequestURI() []byte { return m.uri.of(m.raw) }
+func (m *Message) RequestURI() []byte { return m.text(m.uri) }
 
 // Value is the first value of n, unfolded and trimmed, nil when absent. A
 // comma list is not split.
 func (m *Message) Value(n Name) []byte {
-	for i := int(m.first[n]); i > 0 && i <= len(m.headers); i++ {
-		if h := &m.headers[i-1]; h.name == n && !h.hidden {
-			return m.valueOf(h)
-		}
+	if n > OtherName || m.first[n] == 0 {
+		return nil
 	}
-	return nil
-}
-
-// valueOf is a field's value; a folded one is copied with each fold as one space (7.3.1).
-func (m *Message) valueOf(h *header) []byte {
-	v := h.value.of(m.raw)
-	if !h.folded {
-		return v
-	}
-	out := make([]byte, 0, len(v))
-	for i := 0; i < len(v); {
-		if v[i] != '\r' {
-			out = append(out, v[i])
-			i++
-			continue
-		}
-		for i < len(v) && blank(v[i]) {
-			i++
-		}
-		out = append(bytes.TrimRight(out, " \t"), ' ')
-	}
-	return out
+	return m.text(m.fields[m.first[n]-1].value)
 }
 
 // Values yields every value of n in order, comma lists split where the field
-// allows them (Contact, Route, Via, Require ...).
+// allows them (Contact, Route, Via, Require ...), empty elements left out.
 func (m *Message) Values(n Name) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for i := int(m.first[n]); i > 0 && i <= len(m.headers); i++ {
-			h := &m.headers[i-1]
-			if h.name != n || h.hidden {
-				continue
+	return func(yield func([]byte) bool) { m.each(n, yield) }
+}
+
+func (m *Message) each(n Name, yield func([]byte) bool) {
+	if n > OtherName || m.first[n] == 0 {
+		return
+	}
+	for _, f := range m.fields[m.first[n]-1:] {
+		if f.name != n {
+			continue
+		}
+		v := m.text(f.value)
+		if !lists.has(n) {
+			if !yield(v) {
+				return
 			}
-			v := m.valueOf(h)
-			if !fields[n].list {
-				if !yield(v) {
-					return
-				}
-				continue
+			continue
+		}
+		for v != nil {
+			end, _ := comma(view(v))
+			one := trim(v[:end])
+			if v = v[end:]; len(v) > 0 {
+				v = v[1:]
+			} else {
+				v = nil
 			}
-			for v != nil {
-				var one []byte
-				if one, v, _ = cutValue(v); !yield(one) {
-					return
-				}
+			if len(one) > 0 && !yield(one) {
+				return
 			}
 		}
 	}
 }
 
-// Other is the first value of a header field we have no Name for.
+// Other is the first value of the header field called name, in any letter case; it is
+// meant for those we have no Name for.
 func (m *Message) Other(name string) []byte {
-	for i := range m.headers {
-		if h := &m.headers[i]; h.name == OtherName && !h.hidden && equalFold(h.text.of(m.raw), name) {
-			return m.valueOf(h)
+	if n := lookup(name); n != OtherName {
+		return m.Value(n)
+	}
+	for _, f := range m.fields {
+		if f.name == OtherName && equalFold(view(m.text(f.key)), name) {
+			return m.text(f.value)
 		}
 	}
 	return nil
 }
 
 // Has says that the comma list n holds token, in any letter case (Require: 100rel).
+// Parameters of the elements are passed over (Accept: application/sdp;level=1).
 func (m *Message) Has(n Name, token string) bool {
 	for v := range m.Values(n) {
-		if equalFold(v, token) {
+		if v, _, _ = bytes.Cut(v, []byte{';'}); equalFold(view(trimRight(v)), token) {
 			return true
 		}
 	}
@@ -132,39 +133,13 @@ func (m *Message) Has(n Name, token string) bool {
 func (m *Message) CallID() string { return string(m.Value(CallID)) }
 
 // CSeq is the CSeq number.
-func (m *Message) CSeq() uint32 { return m.cseq }
+func (m *Message) CSeq() uint32 { return m.seq }
 
 // FromTag is the From tag, "" when absent.
-func (m *Message) FromTag() string { return tagOf(m.Value(From)) }
+func (m *Message) FromTag() string { return string(m.text(m.fromTag)) }
 
 // ToTag is the To tag, "" when absent.
-func (m *Message) ToTag() string { return tagOf(m.Value(To)) }
-
-func tagOf(v []byte) string {
-	t, _ := headerParams(v).Get("tag")
-	return t
-}
-
-// headerParams is the parameters outside <>, or after the addr-spec.
-func headerParams(v []byte) Params {
-	quoted := false
-	for i := 0; i < len(v); i++ {
-		switch c := v[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '<':
-			if j := bytes.IndexByte(v[i:], '>'); j >= 0 {
-				i += j
-			}
-		case c == ';':
-			return Params(v[i+1:])
-		}
-	}
-	return ""
-}
+func (m *Message) ToTag() string { return string(m.text(m.toTag)) }
 
 // From is the From address.
 func (m *Message) From() (Address, error) { return ParseAddress(m.Value(From)) }
@@ -177,72 +152,86 @@ const Cookie = "z9hG4bK"
 
 // Branch is the topmost Via's branch, "" when absent or RFC 2543's.
 func (m *Message) Branch() string {
-	for v := range m.Values(Via) {
-		b, _ := headerParams(v).Get("branch")
-		if len(b) <= len(Cookie) || !equalFold(b[:len(Cookie)], Cookie) {
-			return ""
-		}
-		return b
+	b := m.text(m.branch)
+	if len(b) <= len(Cookie) || string(b[:len(Cookie)]) != Cookie {
+		return ""
 	}
-	return ""
+	return string(b)
 }
 
 // TopVia is the topmost Via.
-func (m *Message) TopVia() (ViaValue, error) {
+func (m *Message) TopVia() (ViaValue, error) { return ParseVia(m.topVia()) }
+
+func (m *Message) topVia() []byte {
 	for v := range m.Values(Via) {
-		return ParseVia(v)
+		return v
 	}
-	return ViaValue{}, bad("no Via")
+	return nil
 }
 
 // Seconds reads a delta-seconds field (Expires, Retry-After, Max-Forwards ...);
-// found is false when absent. A value above 2^32-1 reads as 2^32-1.
+// found is false when it is absent or no number. What follows the number, a
+// parameter or comment, is passed over. A value above 2^32-1 reads as 2^32-1.
 func (m *Message) Seconds(n Name) (v uint32, found bool) {
-	b := m.Value(n)
-	if b == nil {
-		return 0, false
-	}
+	s := view(m.Value(n))
 	end := 0
-	for end < len(b) && b[end] >= '0' && b[end] <= '9' {
+	for end < len(s) && isDigit(s[end]) {
 		end++
 	}
-	if end == 0 {
+	if rest := trimLeft(s[end:]); end == 0 || rest != "" && rest[0] != ';' && rest[0] != '(' {
 		return 0, false
 	}
-	s, _ := number(b[:end], math.MaxUint32)
-	return uint32(s), true
+	seconds, ok := number(s[:end], math.MaxUint32)
+	if !ok {
+		return math.MaxUint32, true
+	}
+	return uint32(seconds), true
 }
 
 // Body is the body, Content-Length long.
-func (m *Message) Body() []byte { return m.body.of(m.raw) }
+func (m *Message) Body() []byte { return m.text(m.body) }
 
-// Bytes is the message as it came.
-func (m *Message) Bytes() []byte { return m.raw }
+// Bytes is the message as it came, with what came after it in a datagram.
+func (m *Message) Bytes() []byte { return m.came }
 
 // Keep returns a copy that owns its bytes and stays valid.
 func (m *Message) Keep() *Message {
 	k := *m
-	k.raw = bytes.Clone(m.raw)
-	k.headers = append([]header(nil), m.headers...)
+	k.came = bytes.Clone(m.came)
+	k.raw = k.came
+	if m.unfolded() {
+		k.raw = bytes.Clone(m.raw)
+	}
+	k.fields = slices.Clone(m.fields)
 	return &k
 }
 
-// onlyPartners is what a phone may not say (DESIGN 5).
-var onlyPartners = [...]Name{PAssertedIdentity, PVisitedNetworkID, PChargingVector, Path, RoamTicket, RoamEpoch, RoamDigest, RoamService}
+func (m *Message) unfolded() bool { return len(m.raw) > 0 && &m.raw[0] != &m.came[0] }
 
 // Distrust removes what only partners may say: P-Asserted-Identity,
 // P-Visited-Network-ID, P-Charging-Vector, Path, Roam-* (DESIGN 5). The
 // transport calls it for whatever comes from a phone listener.
 func (m *Message) Distrust() {
-	for _, n := range onlyPartners {
-		if m.first[n] == 0 {
-			continue
+	m.drop(func(f field) bool {
+		if f.name != OtherName {
+			return partnersOnly.has(f.name)
 		}
-		m.first[n] = 0
-		for i := range m.headers {
-			if m.headers[i].name == n {
-				m.headers[i].hidden = true
-			}
-		}
+		key := view(m.text(f.key))
+		return len(key) >= len(ours) && equalFold(key[:len(ours)], ours)
+	})
+}
+
+// ours begins the names of our own header fields.
+const ours = "Roam-"
+
+// drop takes fields out of the index.
+func (m *Message) drop(bad func(field) bool) {
+	if !slices.ContainsFunc(m.fields, bad) {
+		return
+	}
+	m.fields = slices.DeleteFunc(m.fields, bad)
+	m.first = [OtherName + 1]uint8{}
+	for i := len(m.fields) - 1; i >= 0; i-- {
+		m.first[m.fields[i].name] = uint8(i + 1)
 	}
 }

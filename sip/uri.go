@@ -9,134 +9,215 @@ import (
 )
 
 // URI is a sip:, sips: or tel: URI (RFC 3261 19.1, RFC 3966) taken apart. Escapes
-// that need not be are undone in User, so that equal users compare equal.
+// that need not be are undone, so that equal users compare equal.
 type URI struct {
 	Scheme   string // lower case: "sip", "sips", "tel"
-	User     string // unescaped; of a tel URI the number
-	Password string
+	User     string // unescaped; of a tel URI the number without visual separators
+	Password string // unescaped
 	Host     string // lower case; IPv6 with brackets
 	Port     uint16 // 0: not given
-	Params   Params // as written, without the first ";"
+	Params   Params // without the first ";"; escapes of unreserved characters are undone
 	Headers  string // as written, after "?"
 }
 
-// ParseURI reads a URI. Errors are *Refused: 400, or 416 for a scheme we do not know.
+// unknownScheme is the problem of a URI that is none of ours but well formed.
+const unknownScheme = "unknown scheme"
+
+// ParseURI reads a URI. Errors are *Refused: 400, or 416 for a scheme we do not know;
+// then Scheme is set.
 func ParseURI(b []byte) (URI, error) {
-	s := string(b)
-	scheme, rest, ok := strings.Cut(s, ":")
-	if !ok || !schemeToken(scheme) || strings.ContainsAny(s, " \t\r\n<>\"\x00") {
-		return URI{}, bad("URI")
+	var u URI
+	switch problem := u.parse(string(b)); problem {
+	case "":
+		return u, nil
+	case unknownScheme:
+		return URI{Scheme: u.Scheme}, &Refused{Why: roam.BadRequest, Code: 416}
+	default:
+		return URI{}, bad(problem)
 	}
-	u := URI{Scheme: strings.ToLower(scheme)}
-	switch u.Scheme {
+}
+
+// parse reads s into u, whose strings are pieces of s as far as they can be. The
+// problem is "" when there is none.
+func (u *URI) parse(s string) (problem string) {
+	if len(s) > 4 && s[:4] == "sip:" {
+		u.Scheme = "sip"
+		return u.sip(s[4:])
+	}
+	i := strings.IndexByte(s, ':')
+	if i < 1 || !isScheme(s[:i]) || !every(s, visible) || strings.ContainsAny(s, `<>"`) {
+		return "URI"
+	}
+	switch u.Scheme = lower(s[:i]); u.Scheme {
 	case "sip", "sips":
-		return u.sip(rest)
+		return u.sip(s[i+1:])
 	case "tel":
-		return u.tel(rest)
+		return u.tel(s[i+1:])
 	}
-	return u, &Refused{Why: roam.BadRequest, Code: 416}
+	return unknownScheme
 }
 
-func schemeToken(s string) bool {
-	if s == "" || !(s[0] >= 'a' && s[0] <= 'z' || s[0] >= 'A' && s[0] <= 'Z') {
-		return false
+// isScheme is RFC 3261 25.1, scheme.
+func isScheme(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !isLetter(c) && (i == 0 || !isDigit(c) && c != '+' && c != '-' && c != '.') {
+			return false
+		}
 	}
-	return token(s)
+	return true
 }
 
-// sip reads what follows "sip:" (25.1, SIP-URI).
-func (u URI) sip(s string) (URI, error) {
-	if at := strings.IndexByte(s, '@'); at >= 0 { // no "@" may follow the user unescaped
+// sip reads what follows "sip:" (25.1, SIP-URI). An unescaped "@" ends the user and
+// may stand nowhere else.
+func (u *URI) sip(s string) string {
+	if at := strings.IndexByte(s, '@'); at >= 0 {
 		user, password, _ := strings.Cut(s[:at], ":")
-		var ok1, ok2 bool
-		u.User, ok1 = unescape(user)
-		u.Password, ok2 = unescape(password)
-		if user == "" || !ok1 || !ok2 {
-			return u, bad("URI user")
+		var ok bool
+		if u.User, ok = component(user, userChar); !ok || user == "" {
+			return "URI user"
+		}
+		if u.Password, ok = component(password, passChar); !ok {
+			return "URI password"
 		}
 		s = s[at+1:]
 	}
-	s, u.Headers, _ = strings.Cut(s, "?")
-	hostport, params, found := strings.Cut(s, ";")
-	if found && params == "" || strings.ContainsRune(s, '@') {
-		return u, bad("URI parameters")
-	}
-	u.Params = Params(params)
-	host, port, ok := splitHost(hostport)
+	host, port, rest, ok := hostPort(s)
 	if !ok {
-		return u, bad("URI host")
+		return "URI host"
 	}
 	u.Host, u.Port = host, port
-	return u, nil
+	rest, headers, found := strings.Cut(rest, "?")
+	if found && (headers == "" || !every(headers, hdrChar) || !escapesRight(headers)) {
+		return "URI headers"
+	}
+	u.Headers = headers
+	return u.params(rest, paramChar)
 }
 
-// splitHost reads host [":" port]; host comes in lower case.
-func splitHost(s string) (host string, port uint16, ok bool) {
-	rest := ""
-	if strings.HasPrefix(s, "[") {
-		end := strings.IndexByte(s, ']')
-		if end < 0 {
-			return "", 0, false
-		}
-		host, rest = s[:end+1], s[end+1:]
-		if a, err := netip.ParseAddr(host[1:end]); err != nil || !a.Is6() || a.Zone() != "" {
-			if a, err = netip.ParseAddr(strings.Replace(host[1:end], ":::", "::", 1)); err != nil { // RFC 5118 4.10
-				return "", 0, false
-			}
-			host = "[" + a.String() + "]"
-		}
-	} else {
-		if i := strings.IndexByte(s, ':'); i >= 0 {
-			host, rest = s[:i], s[i:]
-		} else {
-			host = s
-		}
-		for i := 0; i < len(host); i++ {
-			c := host[i]
-			if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_') {
-				return "", 0, false
-			}
+// params reads what is left of a URI: nothing, or parameters.
+func (u *URI) params(s string, c class) string {
+	if s == "" {
+		return ""
+	}
+	if s[0] != ';' || !escapesRight(s) {
+		return "URI parameters"
+	}
+	s = s[1:]
+	for rest, more := s, true; more; {
+		var one string
+		one, rest, more = strings.Cut(rest, ";")
+		if one == "" || one[0] == '=' || !every(one, c) {
+			return "URI parameters"
 		}
 	}
-	if host == "" {
-		return "", 0, false
-	}
-	if rest != "" {
-		n, ok := number([]byte(rest[1:]), 65535)
-		if rest[0] != ':' || !ok || n == 0 {
-			return "", 0, false
-		}
-		port = uint16(n)
-	}
-	return strings.ToLower(host), port, true
+	u.Params = Params(plain(s))
+	return ""
 }
 
-// tel reads what follows "tel:" (RFC 3966 3).
-func (u URI) tel(s string) (URI, error) {
-	number, params, _ := strings.Cut(s, ";")
-	u.Params = Params(params)
-	var b strings.Builder
-	for i := 0; i < len(number); i++ {
-		switch c := number[i]; {
-		case c >= '0' && c <= '9', c == '+' && i == 0, c == '*', c == '#':
-			b.WriteByte(c)
-		case c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
-			b.WriteByte(c)
-		case c == '-' || c == '.' || c == '(' || c == ')':
-		default:
-			return u, bad("tel URI")
+// tel reads what follows "tel:" (RFC 3966 3). A number that is not global has digits
+// of its context's choice, "*" and "#" with them.
+func (u *URI) tel(s string) string {
+	number, rest := s, ""
+	if i := strings.IndexByte(s, ';'); i >= 0 {
+		number, rest = s[:i], s[i:]
+	}
+	u.User = digits(number)
+	global := strings.HasPrefix(u.User, "+")
+	for i := range len(u.User) {
+		c := u.User[i]
+		hex := isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' || c == '*' || c == '#'
+		if i == 0 && global || isDigit(c) || hex && !global {
+			continue
 		}
+		return "telephone number"
 	}
-	if u.User = b.String(); u.User == "" {
-		return u, bad("tel URI")
+	if u.User == "" || u.User == "+" {
+		return "telephone number"
 	}
-	return u, nil
+	return u.params(rest, paramChar)
 }
 
-// unescape undoes %HH; ok is false for a broken escape.
-func unescape(s string) (string, bool) {
+// digits is a telephone number without visual separators.
+func digits(s string) string {
+	if !strings.ContainsAny(s, "-.()") {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune("-.()", r) {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// hostPort reads host [":" port] off s. The host comes in lower case.
+func hostPort(s string) (host string, port uint16, rest string, ok bool) {
+	if host, rest, ok = cutHost(s); !ok || rest == "" || rest[0] != ':' {
+		return host, 0, rest, ok
+	}
+	port, rest, ok = cutPort(rest[1:])
+	return host, port, rest, ok
+}
+
+func cutHost(s string) (host, rest string, ok bool) {
+	if s != "" && s[0] == '[' {
+		i := strings.IndexByte(s, ']') + 1
+		if i == 0 {
+			return "", "", false
+		}
+		a, err := netip.ParseAddr(s[1 : i-1])
+		return lower(s[:i]), s[i:], err == nil && a.Is6() && a.Zone() == ""
+	}
+	n := count(s, hostChar)
+	return lower(s[:n]), s[n:], n > 0
+}
+
+func cutPort(s string) (port uint16, rest string, ok bool) {
+	n := 0
+	for n < len(s) && isDigit(s[n]) {
+		n++
+	}
+	v, ok := number(s[:n], 65535)
+	return uint16(v), s[n:], ok && v != 0
+}
+
+// component unescapes a piece of a URI that may hold octets of c and escapes.
+func component(s string, c class) (string, bool) {
+	if !every(s, c) {
+		return "", false
+	}
 	if strings.IndexByte(s, '%') < 0 {
 		return s, true
+	}
+	if !escapesRight(s) {
+		return "", false
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '%' {
+			c = unhex(s[i+1])<<4 | unhex(s[i+2])
+			i += 2
+		}
+		b = append(b, c)
+	}
+	return string(b), true
+}
+
+// escapesRight says that every "%" begins an escape.
+func escapesRight(s string) bool {
+	for i := strings.IndexByte(s, '%'); i >= 0 && i < len(s); i++ {
+		if s[i] == '%' && (i+2 >= len(s) || unhex(s[i+1]) > 15 || unhex(s[i+2]) > 15) {
+			return false
+		}
+	}
+	return true
+}
+
+// plain undoes the escapes of unreserved characters, which mean the same without (19.1.4).
+func plain(s string) string {
+	if strings.IndexByte(s, '%') < 0 {
+		return s
 	}
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
@@ -144,17 +225,21 @@ func unescape(s string) (string, bool) {
 			b = append(b, s[i])
 			continue
 		}
-		if i+2 >= len(s) {
-			return "", false
-		}
-		v, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
-		if err != nil {
-			return "", false
-		}
-		b = append(b, byte(v))
+		b = appendEscaped(b, unhex(s[i+1])<<4|unhex(s[i+2]), "")
 		i += 2
 	}
-	return string(b), true
+	return string(b)
+}
+
+// unhex is the value of a hexadecimal digit, 255 of anything else.
+func unhex(c byte) byte {
+	switch {
+	case isDigit(c):
+		return c - '0'
+	case c|0x20 >= 'a' && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10
+	}
+	return 255
 }
 
 const (
@@ -163,51 +248,51 @@ const (
 	passMarks  = "&=+$,"
 )
 
-// escape writes s with every octet escaped that is neither unreserved nor in marks.
-func escape(b *strings.Builder, s, marks string) {
-	const hex = "0123456789ABCDEF"
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
-			strings.IndexByte(unreserved, c) >= 0 || strings.IndexByte(marks, c) >= 0 {
-			b.WriteByte(c)
-		} else {
-			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
-		}
+// appendEscaped writes c, as an escape unless it is unreserved or in marks.
+func appendEscaped(b []byte, c byte, marks string) []byte {
+	if isLetter(c) || isDigit(c) || strings.IndexByte(unreserved, c) >= 0 || strings.IndexByte(marks, c) >= 0 {
+		return append(b, c)
 	}
+	const hex = "0123456789ABCDEF"
+	return append(b, '%', hex[c>>4], hex[c&15])
+}
+
+func escape(b []byte, s, marks string) []byte {
+	for i := range len(s) {
+		b = appendEscaped(b, s[i], marks)
+	}
+	return b
 }
 
 // String writes u with the escapes RFC 3261 25 asks for.
-func (u URI) String() string {
-	var b strings.Builder
-	b.WriteString(u.Scheme)
-	b.WriteByte(':')
+func (u URI) String() string { return string(u.Append(nil)) }
+
+// Append appends String to b.
+func (u URI) Append(b []byte) []byte {
+	b = append(b, u.Scheme...)
+	b = append(b, ':')
 	if u.Scheme == "tel" {
-		b.WriteString(u.User)
+		b = append(b, u.User...)
 	} else {
 		if u.User != "" {
-			escape(&b, u.User, userMarks)
+			b = escape(b, u.User, userMarks)
 			if u.Password != "" {
-				b.WriteByte(':')
-				escape(&b, u.Password, passMarks)
+				b = escape(append(b, ':'), u.Password, passMarks)
 			}
-			b.WriteByte('@')
+			b = append(b, '@')
 		}
-		b.WriteString(u.Host)
+		b = append(b, u.Host...)
 		if u.Port != 0 {
-			b.WriteByte(':')
-			b.WriteString(strconv.Itoa(int(u.Port)))
+			b = strconv.AppendUint(append(b, ':'), uint64(u.Port), 10)
 		}
 	}
 	if u.Params != "" {
-		b.WriteByte(';')
-		b.WriteString(string(u.Params))
+		b = append(append(b, ';'), u.Params...)
 	}
 	if u.Headers != "" {
-		b.WriteByte('?')
-		b.WriteString(u.Headers)
+		b = append(append(b, '?'), u.Headers...)
 	}
-	return b.String()
+	return b
 }
 
 // Transport is the transport parameter in lower case, "" when absent; sips is "tls".
@@ -216,88 +301,5 @@ func (u URI) Transport() string {
 		return "tls"
 	}
 	t, _ := u.Params.Get("transport")
-	return strings.ToLower(t)
-}
-
-// Equal compares by RFC 3261 19.1.4.
-func (u URI) Equal(v URI) bool {
-	if u.Scheme != v.Scheme || u.User != v.User || u.Password != v.Password || u.Host != v.Host || u.Port != v.Port {
-		return false
-	}
-	return paramsAgree(u.Params, v.Params) && paramsAgree(v.Params, u.Params) && headersEqual(u.Headers, v.Headers)
-}
-
-// paramsAgree says that each parameter of a is equal in b, or absent there and of no weight.
-func paramsAgree(a, b Params) bool {
-	for p := range a.all() {
-		name, value, _ := strings.Cut(p, "=")
-		other, found := b.Get(strings.TrimSpace(name))
-		if found && !strings.EqualFold(strings.TrimSpace(value), other) {
-			return false
-		}
-		if !found {
-			switch strings.ToLower(strings.TrimSpace(name)) {
-			case "user", "ttl", "method", "maddr", "transport":
-				return false
-			}
-		}
-	}
-	return true
-}
-
-func headersEqual(a, b string) bool {
-	if a == b {
-		return true
-	}
-	count := map[string]int{}
-	for _, h := range strings.Split(a, "&") {
-		count[strings.ToLower(h)]++
-	}
-	for _, h := range strings.Split(b, "&") {
-		count[strings.ToLower(h)]--
-	}
-	for _, n := range count {
-		if n != 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// AOR is a public address in canonical form: "user@host", or "+15550001001"
-// for a global number of a tel URI; no scheme, no parameters, no port (10.3).
-type AOR string
-
-// AOR is u in canonical form. An empty user is an error, but a bare host is not: "north.example".
-func (u URI) AOR() (AOR, error) {
-	if u.Scheme == "tel" {
-		if context, found := u.Params.Get("phone-context"); found && !strings.HasPrefix(u.User, "+") {
-			if strings.HasPrefix(context, "+") {
-				return AOR(context + u.User), nil
-			}
-			return AOR(u.User + "@" + strings.ToLower(context)), nil
-		}
-		return AOR(u.User), nil
-	}
-	if u.Host == "" {
-		return "", bad("URI host")
-	}
-	if u.User == "" {
-		return AOR(u.Host), nil
-	}
-	return AOR(u.User + "@" + u.Host), nil
-}
-
-// User is the part before "@"; all of a number.
-func (a AOR) User() string {
-	user, _, _ := strings.Cut(string(a), "@")
-	return user
-}
-
-// Host is the part after the last "@", "" for a number.
-func (a AOR) Host() string {
-	if i := strings.LastIndexByte(string(a), '@'); i >= 0 {
-		return string(a[i+1:])
-	}
-	return ""
+	return lower(t)
 }

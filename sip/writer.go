@@ -2,12 +2,14 @@ package sip
 
 import (
 	"errors"
+	"net/netip"
 	"strconv"
 	"strings"
 )
 
-// ErrValue says that a value holds CR, LF or NUL, which would let it write header fields of its own.
-var ErrValue = errors.New("control character in a header value")
+// ErrValue says that something to write holds CR, LF or NUL, which would let it write
+// header fields of its own, or is no token or code where there must be one.
+var ErrValue = errors.New("sip: value cannot be written")
 
 // Writer builds a message into a reused buffer. It refuses CR, LF and NUL in
 // values: the first one makes End return an error and nothing may be sent. The
@@ -18,115 +20,110 @@ type Writer struct {
 	err  error
 }
 
-func (w *Writer) start() { w.b, w.line, w.err = w.b[:0], 0, nil }
-
-func (w *Writer) value(s string) {
-	if strings.ContainsAny(s, "\r\n\x00") {
-		w.err = ErrValue
-		return
-	}
-	w.b = append(w.b, s...)
-}
-
-// bytes writes what came in a message; quoted pairs in it may hold any octet.
-func (w *Writer) bytes(s []byte) {
-	if hasControl(s, false) {
-		w.err = ErrValue
-		return
-	}
-	w.b = append(w.b, s...)
-}
-
-func (w *Writer) crlf() { w.b = append(w.b, '\r', '\n') }
-
-func (w *Writer) name(n Name) {
-	w.b = append(w.b, fields[n].text...)
-	w.b = append(w.b, ':', ' ')
-}
-
 // Response starts a response to req: status line, then Via (with received and
 // rport of req.Flow, RFC 3581), From, To with toTag unless it has one, Call-ID, CSeq,
 // as 8.2.6 says. reason "" is the standard phrase. toTag "" adds none (100 Trying).
+// What req lacks, since it was refused, is left out.
 func (w *Writer) Response(req *Message, code int, reason, toTag string) {
-	w.start()
 	if reason == "" {
 		reason = Text(code)
+	}
+	w.start()
+	if code < 100 || code > 699 {
+		w.err = ErrValue
 	}
 	w.b = append(w.b, "SIP/2.0 "...)
 	w.b = strconv.AppendInt(w.b, int64(code), 10)
 	w.b = append(w.b, ' ')
 	w.value(reason)
-	w.crlf()
+	w.endLine()
 	w.line = len(w.b)
-	top := true
-	for v := range req.Values(Via) {
-		w.name(Via)
-		if top && req.Flow != nil {
-			w.via(v, req.Flow)
-		} else {
-			w.bytes(v)
-		}
-		top = false
-		w.crlf()
-	}
+	w.vias(req)
 	for _, n := range [...]Name{From, To, CallID, CSeq} {
 		v := req.Value(n)
 		if v == nil {
 			continue
 		}
 		w.name(n)
-		w.bytes(v)
-		if n == To && toTag != "" && tagOf(v) == "" {
+		w.b = append(w.b, v...)
+		if n == To && toTag != "" && req.toTag == (span{}) {
 			w.b = append(w.b, ";tag="...)
 			w.value(toTag)
 		}
-		w.crlf()
+		w.endLine()
 	}
 }
 
-// via writes the topmost Via with received, and rport when asked (18.2.1, RFC 3581 4).
-func (w *Writer) via(v []byte, f *Flow) {
-	via, err := ParseVia(v)
-	if err != nil {
-		w.bytes(v)
+// vias copies every Via, the topmost with what we know of the path it came by.
+func (w *Writer) vias(req *Message) {
+	top := true
+	for v := range req.Values(Via) {
+		w.name(Via)
+		if top && req.Flow != nil {
+			w.topVia(v, req.Flow.Remote)
+		} else {
+			w.b = append(w.b, v...)
+		}
+		w.endLine()
+		top = false
+	}
+}
+
+// topVia writes v with received when sent-by is not the source (18.2.1), and with
+// received and rport when rport is asked for (RFC 3581 4). Those it came with are replaced.
+func (w *Writer) topVia(v []byte, source netip.AddrPort) {
+	var via ViaValue
+	addr := source.Addr().Unmap().WithZone("")
+	if _, problem := via.parse(view(v)); problem != "" || !addr.IsValid() {
+		w.b = append(w.b, v...) // a refused one is echoed for who sent it
 		return
 	}
-	from := f.Remote.Addr().Unmap()
 	_, asked := via.Params.Get("rport")
-	if !asked && strings.Trim(via.Host, "[]") == from.String() {
-		w.bytes(v)
+	_, told := via.Params.Get("received")
+	if !asked && !told && isAddr(via.Host, addr) {
+		w.b = append(w.b, v...)
 		return
 	}
-	head, _, _ := strings.Cut(string(v), ";")
-	w.value(strings.TrimRight(head, " \t"))
-	for p := range via.Params.all() {
-		name, _, _ := strings.Cut(p, "=")
-		if name = strings.TrimSpace(name); equalFold(name, "rport") || equalFold(name, "received") {
+	before, _, _ := strings.Cut(view(v), ";")
+	w.b = append(w.b, trimRight(before)...)
+	for name, value := range via.Params.all {
+		if equalFold(name, "rport") || equalFold(name, "received") {
 			continue
 		}
-		w.b = append(w.b, ';')
-		w.value(p)
+		w.b = append(append(w.b, ';'), name...)
+		if value != "" {
+			w.b = append(append(w.b, '='), value...)
+		}
 	}
-	w.b = append(w.b, ";received="...)
-	w.b = from.AppendTo(w.b)
+	w.b = addr.AppendTo(append(w.b, ";received="...))
 	if asked {
-		w.b = append(w.b, ";rport="...)
-		w.b = strconv.AppendInt(w.b, int64(f.Remote.Port()), 10)
+		w.b = strconv.AppendUint(append(w.b, ";rport="...), uint64(source.Port()), 10)
 	}
+}
+
+// isAddr says that host is the address a, not a name for it.
+func isAddr(host string, a netip.Addr) bool {
+	if host[0] == '[' {
+		host = host[1 : len(host)-1]
+	} else if !isDigit(host[0]) {
+		return false
+	}
+	h, err := netip.ParseAddr(host)
+	return err == nil && h.Unmap() == a
 }
 
 // Request starts a request line. The caller adds every header field but Via, which
 // package transaction puts in once it knows the flow.
 func (w *Writer) Request(method string, uri string) {
 	w.start()
+	if method == "" || !every(method, token) || uri == "" || strings.ContainsAny(uri, " \t") {
+		w.err = ErrValue
+	}
 	w.value(method)
 	w.b = append(w.b, ' ')
 	w.value(uri)
 	w.b = append(w.b, " SIP/2.0"...)
-	if strings.ContainsAny(method+uri, " \t") {
-		w.err = ErrValue
-	}
-	w.crlf()
+	w.endLine()
 	w.line = len(w.b)
 }
 
@@ -134,25 +131,24 @@ func (w *Writer) Request(method string, uri string) {
 func (w *Writer) Add(n Name, value string) {
 	w.name(n)
 	w.value(value)
-	w.crlf()
-}
-
-// AddOther writes a header field we have no Name for.
-func (w *Writer) AddOther(name, value string) {
-	if !token(name) {
-		w.err = ErrValue
-	}
-	w.value(name)
-	w.b = append(w.b, ':', ' ')
-	w.value(value)
-	w.crlf()
+	w.endLine()
 }
 
 // AddInt writes one header field with a number.
 func (w *Writer) AddInt(n Name, value int64) {
 	w.name(n)
 	w.b = strconv.AppendInt(w.b, value, 10)
-	w.crlf()
+	w.endLine()
+}
+
+// AddOther writes a header field we have no Name for.
+func (w *Writer) AddOther(name, value string) {
+	if name == "" || !every(name, token) {
+		w.err = ErrValue
+	}
+	w.b = append(append(w.b, name...), ": "...)
+	w.value(value)
+	w.endLine()
 }
 
 // AddFields writes fields in order.
@@ -162,12 +158,15 @@ func (w *Writer) AddFields(fs []Field) {
 	}
 }
 
-// Copy writes every value of n in m as it stands.
+// Copy writes every field of n in m as it stands, unfolded. What Parse took needs no
+// second look: a quoted pair in it may hold any octet but CR and LF.
 func (w *Writer) Copy(m *Message, n Name) {
-	for v := range m.Values(n) {
-		w.name(n)
-		w.bytes(v)
-		w.crlf()
+	for _, f := range m.fields {
+		if f.name == n && n != OtherName {
+			w.name(n)
+			w.b = append(w.b, m.text(f.value)...)
+			w.endLine()
+		}
 	}
 }
 
@@ -177,19 +176,47 @@ func (w *Writer) End(contentType string, body []byte) error {
 		w.Add(ContentType, contentType)
 	}
 	w.AddInt(ContentLength, int64(len(body)))
-	w.crlf()
+	w.endLine()
 	w.b = append(w.b, body...)
 	return w.err
 }
 
-// Bytes is the finished message: a response, or a request without its Via.
-func (w *Writer) Bytes() []byte { return w.b }
+// Bytes is the finished message: a response, or a request without its Via. It is nil
+// after an error, and borrowed until the Writer is started anew.
+func (w *Writer) Bytes() []byte {
+	if w.err != nil {
+		return nil
+	}
+	return w.b
+}
 
-// AppendWithVia appends the finished request to dst with via as its first header field.
+// AppendWithVia appends the finished request to dst with via, which is ours, as its
+// first header field. After an error it appends nothing.
 func (w *Writer) AppendWithVia(dst []byte, via string) []byte {
+	if w.err != nil {
+		return dst
+	}
 	dst = append(dst, w.b[:w.line]...)
-	dst = append(dst, "Via: "...)
-	dst = append(dst, via...)
-	dst = append(dst, '\r', '\n')
+	dst = append(append(dst, "Via: "...), via...)
+	dst = append(dst, "\r\n"...)
 	return append(dst, w.b[w.line:]...)
 }
+
+func (w *Writer) start() { w.b, w.line, w.err = w.b[:0], 0, nil }
+
+func (w *Writer) name(n Name) {
+	if n == NoName || n >= OtherName {
+		w.err = ErrValue
+	}
+	w.b = append(append(w.b, n.String()...), ": "...)
+}
+
+func (w *Writer) value(s string) {
+	if strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, 0) >= 0 {
+		w.err = ErrValue
+		return
+	}
+	w.b = append(w.b, s...)
+}
+
+func (w *Writer) endLine() { w.b = append(w.b, "\r\n"...) }

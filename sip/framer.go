@@ -47,6 +47,10 @@ func (f *Framer) Feed(b []byte) {
 
 const idleBuffer = 4096
 
+// Partial says that a message has begun and its end has not come. It is told after
+// Next has given all there is.
+func (f *Framer) Partial() bool { return f.next < len(f.b) }
+
 // Next is the next whole message, or ping, or an error after which the stream must be
 // closed. All zero: more must be read. The message borrows f's buffer until the next
 // Feed. With an error, msg is what there is of the message (its headers), to

@@ -1,0 +1,261 @@
+package transport
+
+import (
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/siproam/siproam/sip"
+)
+
+const (
+	maxPending = 256 << 10 // octets that wait for a slow peer; one more message and it is closed
+	maxKept    = 16 << 10  // octets of buffer an idle connection keeps
+	readSize   = 4 << 10
+)
+
+var pong = []byte("\r\n") // RFC 5626 4.4.1
+
+// conn is one connection: a goroutine that reads, which owns it, and one that writes.
+type conn struct {
+	t    *Transport
+	kind kind
+	flow *sip.Flow
+	raw  *net.TCPConn
+	nc   net.Conn // raw, or TLS over it
+
+	wake chan struct{} // one place: pending or ended changed
+
+	mu      sync.Mutex // guards what follows
+	pending []byte     // at most maxPending
+	ended   bool       // nothing more is taken; the writer writes pending and ends
+}
+
+// run reads and writes until the connection ends.
+func (c *conn) run() {
+	c.log("connection.open", nil)
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		c.write()
+	}()
+	err := c.read()
+	if !c.isEnded() {
+		c.cut()
+	}
+	<-written
+	c.raw.Close()
+	c.log("connection.closed", err)
+}
+
+func (c *conn) log(event string, err error) {
+	e := c.t.log.Debug()
+	if c.flow.Partner != "" {
+		e = c.t.log.Info().Str("office", string(c.flow.Partner))
+	}
+	if err != io.EOF {
+		e = e.AnErr("err", err)
+	}
+	e.Str("event", event).Stringer("remote_ip", c.flow.Remote.Addr()).Uint16("remote_port", c.flow.Remote.Port()).
+		Stringer("transport", c.flow.Transport).Msg("connection")
+}
+
+// read hands over what comes until the connection ends, or must be ended.
+func (c *conn) read() error {
+	f := sip.Framer{Client: c.kind == dialledConn}
+	room := make([]byte, readSize)
+	begun := false
+	if c.kind != dialledConn {
+		c.readWithin(c.t.limits.first)
+	}
+	for {
+		n, err := c.nc.Read(room)
+		if n > 0 {
+			f.Feed(room[:n])
+			whole, closing := c.feed(&f)
+			if closing {
+				return c.lastWords()
+			}
+			begun = begun && whole == 0
+		}
+		if err != nil {
+			return err
+		}
+		switch partial := f.Partial(); {
+		case !partial:
+			begun = false
+			c.readIdle()
+		case !begun: // a message must not take for ever to come, however its octets drip
+			begun = true
+			c.readWithin(c.t.limits.message)
+		}
+	}
+}
+
+// readIdle waits for the next message: partners may be silent for days.
+func (c *conn) readIdle() {
+	if c.flow.Partner != "" {
+		c.readUntil(time.Time{})
+		return
+	}
+	c.readWithin(c.t.limits.idle)
+}
+
+func (c *conn) readWithin(d time.Duration) { c.readUntil(time.Now().Add(d)) }
+
+// readUntil sets the deadline, but for a connection that is being left.
+func (c *conn) readUntil(deadline time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		_ = c.nc.SetReadDeadline(deadline)
+	}
+}
+
+// feed hands over the whole messages that have come, and answers pings.
+func (c *conn) feed(f *sip.Framer) (whole int, closing bool) {
+	b := c.t.batches.Get().(*batch)
+	defer func() {
+		if v := recover(); v != nil { // in the framer
+			c.t.caught("frame", c.flow, v)
+			closing = true
+		}
+		c.t.deliver(b)
+	}()
+	for !closing {
+		msg, ping, err := f.Next()
+		switch {
+		case err != nil:
+			c.doubt(b, msg, err)
+			closing = true
+		case ping:
+			_ = c.send(pong) // when it fails, the reader notices
+		case msg == nil:
+			return whole, false
+		default:
+			whole++
+			closing = c.t.take(b, c.flow, msg)
+		}
+		if b.full() {
+			c.t.deliver(b)
+			b = c.t.batches.Get().(*batch)
+		}
+	}
+	return whole, closing
+}
+
+// doubt answers a message whose end cannot be told (18.3), from the headers it has.
+func (c *conn) doubt(b *batch, head []byte, err error) {
+	c.t.show(c.flow, false, head)
+	m := b.all[b.n]
+	m.Flow = c.flow
+	if broken, _ := c.t.parse(b.keep(head), m).(*sip.Refused); head == nil || broken != nil && broken.Code == 0 {
+		err = &sip.Refused{Close: true}
+	}
+	c.t.refuse(b, m, err)
+}
+
+// lastWords has what is queued written, and waits a moment for the other end to close:
+// closing with octets unread would reset the connection and take our answer with it.
+func (c *conn) lastWords() error {
+	c.readWithin(c.t.limits.drain)
+	c.end()
+	_, err := io.Copy(io.Discard, c.nc)
+	return err
+}
+
+// send queues b for the writer. A peer that does not take what waits is cut off.
+func (c *conn) send(b []byte) error {
+	c.mu.Lock()
+	switch {
+	case c.ended:
+		c.mu.Unlock()
+		return ErrGone
+	case len(c.pending)+len(b) > maxPending:
+		c.mu.Unlock()
+		c.cut()
+		return ErrFull
+	}
+	c.pending = append(c.pending, b...)
+	c.mu.Unlock()
+	c.rouse()
+	return nil
+}
+
+func (c *conn) rouse() {
+	select {
+	case c.wake <- struct{}{}:
+	default: // it is about to look
+	}
+}
+
+// write writes what send queues, several messages at once when they come faster than
+// the peer takes them.
+func (c *conn) write() {
+	var b []byte
+	for {
+		var more bool
+		b, more = c.next(b)
+		switch {
+		case len(b) > 0:
+			if _, err := c.nc.Write(b); err != nil {
+				c.cut()
+				return
+			}
+			if cap(b) > maxKept {
+				b = nil
+			}
+		case more:
+			<-c.wake
+		default:
+			_ = c.nc.(interface{ CloseWrite() error }).CloseWrite() // *net.TCPConn, *tls.Conn
+			return
+		}
+	}
+}
+
+// next swaps the written b for what is pending; more is false when nothing will come.
+func (c *conn) next(b []byte) (pending []byte, more bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	pending, c.pending = c.pending, b[:0]
+	limit := c.t.limits.write
+	if c.ended {
+		limit = c.t.limits.drain
+	}
+	if len(pending) > 0 {
+		_ = c.nc.SetWriteDeadline(time.Now().Add(limit))
+	}
+	return pending, !c.ended
+}
+
+func (c *conn) isEnded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended
+}
+
+// end takes nothing more, and has the writer finish.
+func (c *conn) end() {
+	c.mu.Lock()
+	c.ended = true
+	_ = c.nc.SetWriteDeadline(time.Now().Add(c.t.limits.drain))
+	c.mu.Unlock()
+	c.rouse()
+}
+
+// leave is end for the end of Serve: the reader stops at once.
+func (c *conn) leave() {
+	c.end()
+	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// cut ends the connection without last words. It does not block: TLS is not told.
+func (c *conn) cut() {
+	c.mu.Lock()
+	c.ended, c.pending = true, nil
+	c.mu.Unlock()
+	c.raw.Close()
+	c.rouse()
+}

@@ -1,0 +1,210 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+)
+
+// kind is whom a connection is with.
+type kind uint8
+
+const (
+	phoneConn   kind = iota // came to a phone listener
+	partnerConn             // came to the partner listener
+	dialledConn             // of our making
+	kinds
+)
+
+// keepAlive finds a dead peer within a minute.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
+
+// unacknowledged is how long a peer may leave what we sent unacknowledged.
+const unacknowledged = 20 * time.Second
+
+// door is one stream listener.
+type door struct {
+	t     *Transport
+	l     net.Listener
+	place place
+	kind  kind
+	tls   *tls.Config // nil: TCP
+}
+
+// serve accepts until the door is closed. A lack of descriptors passes.
+func (d *door) serve(ctx context.Context) error {
+	for {
+		nc, err := d.l.Accept()
+		switch {
+		case err == nil:
+			d.admit(ctx, nc.(*net.TCPConn))
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		default:
+			d.t.noisy.Warn().Str("event", "accept").Err(err).Stringer("listener", d.place).Msg("connection not accepted")
+			time.Sleep(pause)
+		}
+	}
+}
+
+// admit starts a connection's goroutine, unless there are too many.
+func (d *door) admit(ctx context.Context, nc *net.TCPConn) {
+	from := addrPort(nc.RemoteAddr()).Addr()
+	if !d.t.enter(d.kind, from) {
+		d.t.count.refused("connection_limit")
+		d.t.noisy.Warn().Str("event", "connection.limit").Stringer("remote_ip", from).Msg("too many connections")
+		nc.Close()
+		return
+	}
+	go func() { // Serve waits for it: enter added it to wg
+		defer d.t.exit(d.kind, from)
+		d.welcome(ctx, nc)
+	}()
+}
+
+// welcome makes a connection of nc and serves it to its end.
+func (d *door) welcome(ctx context.Context, nc *net.TCPConn) {
+	t := d.t
+	tune(nc, t.cfg.DSCP)
+	c := &conn{t: t, kind: d.kind, raw: nc, nc: nc, wake: make(chan struct{}, 1)}
+	_ = nc.SetDeadline(time.Now().Add(t.limits.first))
+	name := roam.Flow{Transport: d.place.transport, Local: addrPort(nc.LocalAddr()), Remote: addrPort(nc.RemoteAddr())}
+	c.flow = t.newFlow(name)
+	if d.tls != nil {
+		secure := tls.Server(nc, d.tls)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			d.refuse(c, err)
+			return
+		}
+		c.nc = secure
+	}
+	if d.kind == partnerConn {
+		if !t.identified(c.flow, c.nc.(*tls.Conn)) {
+			d.refuse(c, errNoPartner)
+			return
+		}
+	}
+	_ = nc.SetDeadline(time.Time{})
+	if t.register(c) {
+		c.run()
+		t.remove(c)
+	}
+	nc.Close()
+}
+
+// refuse ends a connection that was not let in.
+func (d *door) refuse(c *conn, err error) {
+	c.raw.Close()
+	e := d.t.noisy.Debug()
+	if d.kind == partnerConn {
+		d.t.count.refused("partner")
+		e = d.t.noisy.Warn()
+	}
+	e.Str("event", "connection.refused").Stringer("remote_ip", c.flow.Remote.Addr()).Strs("names", c.flow.Names).
+		Stringer("listener", d.place).Err(err).Msg("connection refused")
+}
+
+var errNoPartner = errors.New("certificate of no partner")
+
+// identified fills in the names the other end proved, and its partner if it is one.
+func (t *Transport) identified(f *sip.Flow, c *tls.Conn) bool {
+	f.Names = verifiedNames(c.ConnectionState())
+	if len(f.Names) == 0 {
+		return false
+	}
+	if t.cfg.URI.Host != "" {
+		f.Here = t.partnerHere()
+	}
+	f.Partner = t.identify(f)
+	return f.Partner != ""
+}
+
+func tune(c *net.TCPConn, dscp int) {
+	markStream(c, dscp)
+	giveUpAfter(c, unacknowledged)
+}
+
+// enter counts one more connection of kind k from an address, and has Serve wait for it;
+// false when there are too many, or the end has come.
+func (t *Transport) enter(k kind, from netip.Addr) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.enterLocked(k, from)
+}
+
+func (t *Transport) enterLocked(k kind, from netip.Addr) bool {
+	s := source(from)
+	if t.state != serving || t.kinds[k] >= t.cfg.MaxConns || k != dialledConn && t.sources[s] >= t.cfg.MaxConnsPerSource {
+		return false
+	}
+	t.kinds[k]++
+	if k != dialledConn {
+		t.sources[s]++
+	}
+	t.wg.Add(1)
+	return true
+}
+
+// exit undoes enter.
+func (t *Transport) exit(k kind, from netip.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kinds[k]--
+	if s := source(from); k != dialledConn {
+		if t.sources[s]--; t.sources[s] == 0 {
+			delete(t.sources, s)
+		}
+	}
+	t.wg.Done()
+}
+
+// source is whom an address counts for: of IPv6 one subscriber has a whole /64.
+func source(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return a
+	}
+	p, _ := a.WithZone("").Prefix(64) // 64 fits
+	return p.Addr()
+}
+
+// register names c and makes it one that Send and Find know; false at the end of Serve.
+func (t *Transport) register(c *conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.state != serving {
+		return false
+	}
+	t.lastID++
+	c.flow.Conn = t.cfg.Boot<<32 | uint64(t.lastID)
+	t.conns[c.flow.Conn] = c
+	return true
+}
+
+// remove forgets c, and tells the receiver unless all are being closed.
+func (t *Transport) remove(c *conn) {
+	t.mu.Lock()
+	delete(t.conns, c.flow.Conn)
+	tell := t.state == serving
+	t.mu.Unlock()
+	if tell {
+		t.receiver.Closed(c.flow)
+	}
+}
+
+// connections is the gauge's reading.
+func (t *Transport) connections(emit func(v float64, labels ...string)) {
+	var n [roam.WSS + 1]int
+	t.mu.RLock()
+	for _, c := range t.conns {
+		n[c.flow.Transport]++
+	}
+	t.mu.RUnlock()
+	emit(float64(n[roam.TCP]), "TCP")
+	emit(float64(n[roam.TLS]), "TLS")
+}

@@ -1,9 +1,18 @@
 // Package softswitch is S: it joins an A leg to a B leg, keeps the call, and writes its record.
 // It is a B2BUA (RFC 7092) and the edge: phones reach nothing but it.
+//
+// An INVITE takes this way: invite.go and caller.go say who calls, callee.go who is
+// called and where that is, fork.go rings, answer.go joins, reinvite.go carries what
+// comes later, finish.go ends and record.go writes the record. interoffice.go holds the
+// rules between offices. What to decide is package plan's, dialogs are package dialog's,
+// SDP is package media's; no header field crosses but by cross.go.
+//
+// Everything runs on the loop unless it takes a ctx.
 package softswitch
 
 import (
-	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -51,55 +60,76 @@ type Config struct {
 }
 
 // Switch is the softswitch of one office.
-type Switch struct{}
+type Switch struct {
+	cfg     Config
+	names   map[string]bool // hosts that mean us
+	loop    *loop.Loop
+	tl      *transaction.Layer
+	dialogs *dialog.Table
+	dir     Directory
+	router  Router
+	open    opener
+	ledger  Ledger
+	log     zerolog.Logger
+	count   counters
+
+	calls    map[string]*Call // by short id, until the record is safe
+	made     uint64           // calls since the start
+	busy     map[roam.UserID]int
+	visitors map[roam.UserID]map[roam.Device]bool
+	draining func()
+}
 
 // New makes the switch; Serve must be called with the directory and dialogs before the first request.
 func New(cfg Config, l *loop.Loop, tl *transaction.Layer, r Router, relay *media.Relay, b Ledger, m *metric.Set, log zerolog.Logger) *Switch {
-	panic("softswitch: not built")
+	s := &Switch{loop: l, tl: tl, router: r, ledger: b, log: log, calls: map[string]*Call{}, busy: map[roam.UserID]int{},
+		visitors: map[roam.UserID]map[roam.Device]bool{}, open: openFrom(relay)}
+	s.count.make(m)
+	s.Reload(cfg)
+	return s
 }
 
 // Serve hands over what needs the switch to be made first.
-func (s *Switch) Serve(d Directory, t *dialog.Table) { panic("softswitch: not built") }
+func (s *Switch) Serve(d Directory, t *dialog.Table) { s.dir, s.dialogs = d, t }
 
 // Reload takes a new configuration; calls go on.
-func (s *Switch) Reload(cfg Config) { panic("softswitch: not built") }
+func (s *Switch) Reload(cfg Config) {
+	if cfg.Visitors == 0 {
+		cfg.Visitors = 10_000
+	}
+	if cfg.Calls == 0 {
+		cfg.Calls = 10_000
+	}
+	if cfg.RingFor == 0 {
+		cfg.RingFor = 180 * time.Second
+	}
+	s.cfg, s.names = cfg, make(map[string]bool, len(cfg.Names)+len(cfg.Card.Domains))
+	for _, n := range slices.Concat(cfg.Names, cfg.Card.Domains) {
+		s.names[strings.ToLower(n)] = true
+	}
+}
+
+// allow is what a dialog of ours understands.
+const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, MESSAGE"
 
 // ServeSIP takes INVITE, and the OPTIONS, INFO and MESSAGE outside dialogs that are not the registrar's.
 func (s *Switch) ServeSIP(tx *transaction.Server, req *sip.Message) error {
-	panic("softswitch: not built")
+	switch req.Method() {
+	case sip.INVITE:
+		return s.invite(tx, req)
+	case sip.OPTIONS: // 11.2: what an INVITE would meet now
+		if s.draining != nil {
+			return roam.NoCapacity
+		}
+		return tx.Reply(200, sip.Field{Name: sip.Allow, Value: allow}, sip.Field{Name: sip.Accept, Value: sdpType})
+	case sip.ACK:
+		return nil // to a call that is over
+	case sip.INFO:
+		return roam.NoDialog
+	}
+	return notAllowed()
 }
 
-// Allocate is registrar.Switch's (d, h).
-func (s *Switch) Allocate(line roam.Line, done func(roam.Refusal)) { panic("softswitch: not built") }
-
-// Release is registrar.Switch's (260, 480).
-func (s *Switch) Release(user roam.UserID, device roam.Device, gone roam.Location) {
-	panic("softswitch: not built")
+func notAllowed() error {
+	return &sip.Refused{Why: roam.BadRequest, Code: 405, Fields: []sip.Field{{Name: sip.Allow, Value: allow}}}
 }
-
-// CallView is a call as `calls` shows it.
-type CallView struct {
-	ID       string          `json:"id"`
-	Start    time.Time       `json:"start"`
-	Answered time.Time       `json:"answered,omitzero"`
-	From     string          `json:"from"`
-	To       string          `json:"to"`
-	Kind     roam.Kind       `json:"kind"`
-	State    string          `json:"state"` // "ringing", "talking", "on hold", "ending"
-	Codec    string          `json:"codec,omitempty"`
-	ICID     string          `json:"icid"`
-	Session  string          `json:"session"`
-	Media    [2]roam.Traffic `json:"media"`
-	CallIDs  [2]string       `json:"call_ids"`
-}
-
-// Calls lists the calls in progress. It waits for the loop.
-func (s *Switch) Calls(ctx context.Context) ([]CallView, error) { panic("softswitch: not built") }
-
-// Hangup ends a call by its id; found is false when there is none.
-func (s *Switch) Hangup(ctx context.Context, id string) (found bool, err error) {
-	panic("softswitch: not built")
-}
-
-// Drain refuses new calls and ends those there are, each with its record; done when none is left.
-func (s *Switch) Drain(done func()) { panic("softswitch: not built") }

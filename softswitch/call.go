@@ -1,0 +1,177 @@
+package softswitch
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/siproam/siproam/loop"
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/transaction"
+	"github.com/siproam/siproam/softswitch/plan"
+)
+
+// Call is an A leg, the B legs it rings, and their media. It is routed, rings, is
+// answered (b is set) and ends (over); it leaves Switch.calls when its records are safe.
+type Call struct {
+	s       *Switch
+	id      string // short, for people
+	own     string // unique over all offices: node, start, number
+	icid    string // RFC 7315 5.6: ours, or the calling office's
+	session string // RFC 7989: the caller's end, 32 hex digits
+	far     string // the callee's
+	max     uint32 // Max-Forwards of the B legs
+
+	start, rang, answered time.Time
+	kind                  roam.Kind
+	counted               bool // the gauge of kind has it
+
+	caller  party
+	callee  party
+	dialled string
+	from    roam.OfficeID // the partner it came from; "": a phone here
+	epoch   roam.Epoch    // of the location the partner routed by
+	private bool          // the caller is not to be shown (RFC 3323)
+	subject string
+
+	invite *transaction.Server // the A leg's INVITE, until it is answered
+	offer  []byte              // its SDP; nil: the callee offers (late offer)
+	a      *Leg
+	bs     []*Leg
+	b      *Leg // the one that won
+	early  *Leg // whose SDP the caller was given before the answer
+	told   int  // the last provisional code the caller was given
+	bridge bridge
+
+	tries   []try // offices asked
+	reread  bool  // R was asked past its cache
+	askHome bool  // home was asked
+	timer   *loop.Timer
+
+	local bool // the callee is, or would be, served here
+	over  bool
+	rows  int // records on their way to disk
+	ended ending
+}
+
+// party is one end of a call.
+type party struct {
+	plan.Identity
+	user    roam.UserID // "" when unknown
+	address string      // canonical, also of a foreign caller; "": user
+	line    roam.Line   // when known here
+	known   bool
+	home    roam.OfficeID
+	counted bool // Switch.busy has it
+}
+
+// shown is the party as records name it.
+func (p *party) shown() string {
+	if p.user != "" {
+		return string(p.user)
+	}
+	return p.address
+}
+
+// limit is how many calls at once the profile allows, 0: any number.
+func (p *party) limit() int {
+	if p.line.Profile == nil {
+		return 0
+	}
+	return p.line.Profile.Calls
+}
+
+// know fills in what our directory has of user; found is false when that is nothing.
+func (s *Switch) know(user roam.UserID) (p party, found bool) {
+	p = party{user: user}
+	p.Identity.User = user
+	if p.line, p.known = s.dir.Line(user); !p.known {
+		return p, false
+	}
+	p.home = s.cfg.Card.Office
+	if p.line.Visitor {
+		p.home = p.line.Home.Office
+	}
+	if pr := p.line.Profile; pr != nil {
+		p.Name, p.Number = pr.Name, pr.Number
+	}
+	return p, true
+}
+
+// numbers is the dialling plan of p, and domain the one its short numbers belong to.
+func (s *Switch) numbers(p *party) (n *roam.Numbers, domain string) {
+	card := &s.cfg.Card
+	n = &s.cfg.Numbers
+	if p.line.Visitor {
+		card, n = &p.line.Home, nil
+		if p.line.Profile != nil {
+			n = p.line.Profile.Dial
+		}
+	}
+	if len(card.Domains) > 0 {
+		domain = card.Domains[0]
+	}
+	return n, domain
+}
+
+// newCall makes the call of req and takes its A leg. From here on the attempt leaves a record.
+func (s *Switch) newCall(tx *transaction.Server, req *sip.Message, caller party) *Call {
+	s.made++
+	c := &Call{s: s, id: fmt.Sprintf("%04x", s.made), start: s.loop.Now(), kind: roam.Unknown, caller: caller,
+		from: req.Flow.Partner, invite: tx, max: forwards(req) - 1, far: noSession}
+	c.own = s.cfg.Node + "-" + strconv.FormatUint(s.cfg.Boot, 36) + "-" + strconv.FormatUint(s.made, 36)
+	c.icid = c.own
+	c.read(req)
+	c.a = &Leg{call: c, name: "A", user: caller.user, flow: req.Flow, office: req.Flow.Partner, peer: peerOf(req.Flow), callID: req.CallID()}
+	s.calls[c.id] = c
+	s.take(&c.caller)
+	c.a.d = s.dialogs.Accept(tx, contact(req.Flow), c.a)
+	return c
+}
+
+// take counts one more call of p, give one less.
+func (s *Switch) take(p *party) {
+	if p.user != "" && !p.counted {
+		p.counted = true
+		s.busy[p.user]++
+	}
+}
+
+func (s *Switch) give(p *party) {
+	if !p.counted {
+		return
+	}
+	p.counted = false
+	if s.busy[p.user]--; s.busy[p.user] <= 0 {
+		delete(s.busy, p.user)
+	}
+}
+
+// full says that p has as many calls as the profile allows.
+func (s *Switch) full(p *party) bool { l := p.limit(); return l > 0 && s.busy[p.user] >= l }
+
+// setKind says what kind of call this is, once it is known.
+func (c *Call) setKind(k roam.Kind) {
+	if c.counted {
+		c.s.count.up(c.kind, -1)
+	}
+	c.kind, c.counted = k, true
+	c.s.count.up(k, 1)
+}
+
+// wait calls fn after d, instead of what was set before.
+func (c *Call) wait(d time.Duration, fn func()) {
+	c.timer.Stop()
+	c.timer = c.s.loop.After(d, fn)
+}
+
+// newSession is a fresh UUID for Session-ID (RFC 7989 4.1).
+func newSession() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return hex.EncodeToString(b[:])
+}

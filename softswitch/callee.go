@@ -1,0 +1,152 @@
+package softswitch
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/softswitch/plan"
+)
+
+// dial understands what our user dialled, under that user's own plan: a visitor dials the
+// short numbers of home.
+func (c *Call) dial(to sip.URI) {
+	s := c.s
+	n, domain := s.numbers(&c.caller)
+	user, host, ours := s.address(to, &c.caller)
+	c.dialled = user
+	if !ours {
+		c.dialled += "@" + host
+	}
+	d, err := plan.Read(user, host, ours, n)
+	switch {
+	case err != nil:
+		c.refuse(err)
+	case d.Emergency:
+		c.s.log.Error().Str("event", "call.emergency").Str("user", string(c.caller.user)).Str("call_id", c.a.callID).Msg("emergency call refused, no outside line")
+		c.refuse(noEmergencyLine())
+	case d.Office != "":
+		s.router.Peer(d.Office, func(p roam.Peer, err error) { // short dialling between offices
+			if !c.over {
+				names := []sip.AOR{sip.AOR(d.User)}
+				if err == nil && len(p.Domains) > 0 {
+					names = slices.Insert(names, 0, sip.AOR(d.User+"@"+p.Domains[0]))
+				}
+				c.find(names)
+			}
+		})
+	default:
+		c.find(candidates(d, domain))
+	}
+}
+
+// address is the user and host of a Request-URI; ours says that the host means this office or, to
+// a visitor, his own.
+func (s *Switch) address(to sip.URI, caller *party) (user, host string, ours bool) {
+	user, host = to.User, to.Host
+	if to.Scheme == "tel" {
+		if context, found := to.Params.Get("phone-context"); found && !strings.HasPrefix(user, "+") {
+			if strings.HasPrefix(context, "+") {
+				user = context + user
+			} else {
+				host = strings.ToLower(context)
+			}
+		}
+	}
+	return user, host, host == "" || s.names[host] || slices.Contains(caller.line.Home.Domains, host)
+}
+
+// candidates is the names under which the directories may know d, best first.
+func candidates(d plan.Dialled, domain string) (names []sip.AOR) {
+	if d.Host != "" {
+		names = append(names, sip.AOR(d.User+"@"+d.Host))
+	}
+	if d.Global {
+		names = append(names, sip.AOR(d.User))
+		if d.Short != "" {
+			names = append(names, sip.AOR(d.Short+"@"+domain))
+		}
+		return names
+	}
+	if d.Host == "" {
+		names = append(names, sip.AOR(d.User+"@"+domain))
+		if strings.Trim(d.User, "0123456789") == "" {
+			names = append(names, sip.AOR(d.User)) // the extension of exactly one office
+		}
+	}
+	return names
+}
+
+// find looks for the callee in our own directory, then in the routing store.
+func (c *Call) find(names []sip.AOR) {
+	for _, name := range names {
+		if user, found := c.s.dir.Resolve(name); found {
+			c.found(user, "")
+			return
+		}
+	}
+	c.identify(names, roam.NoSuchUser)
+}
+
+// identify asks the routing store for one name after the other; why is the best reason so far.
+func (c *Call) identify(names []sip.AOR, why error) {
+	if len(names) == 0 {
+		c.refuse(why)
+		return
+	}
+	c.s.router.Identify(names[0], func(user roam.UserID, home roam.OfficeID, err error) {
+		switch {
+		case c.over:
+		case err == nil:
+			c.found(user, home)
+		case errors.Is(why, roam.NoSuchUser):
+			c.identify(names[1:], err)
+		default:
+			c.identify(names[1:], why)
+		}
+	})
+}
+
+// found goes on with the callee's canonical address.
+func (c *Call) found(user roam.UserID, home roam.OfficeID) {
+	if p, known := c.s.know(user); known {
+		c.callee = p
+	} else {
+		c.callee = p
+		c.callee.home = home
+	}
+	c.decide(false, roam.Location{})
+}
+
+// decide goes where package plan says (METHOD 4).
+func (c *Call) decide(asked bool, at roam.Location) {
+	f := plan.Facts{Here: c.s.cfg.Card.Office, From: c.from, Epoch: c.epoch, Known: c.callee.known, Line: c.callee.line,
+		Home: c.callee.home, Asked: asked, At: at}
+	way, at := plan.Callee(f)
+	c.local = c.callee.known && (way == plan.Ring || way == plan.Offline)
+	switch way {
+	case plan.Ring:
+		c.ring()
+	case plan.Office:
+		c.toOffice(at)
+	case plan.AskHome:
+		c.toHome()
+	case plan.Redirect:
+		c.redirect(at)
+	case plan.AskStore:
+		c.s.router.Locate(c.callee.user, false, func(at roam.Location, err error) {
+			if err != nil {
+				at = roam.Location{} // then the table, and home, must do
+			}
+			if !c.over {
+				c.decide(true, at)
+			}
+		})
+	case plan.Offline:
+		c.refuse(roam.NotRegistered)
+	default:
+		c.refuse(roam.NoSuchUser)
+	}
+}

@@ -1,0 +1,181 @@
+package softswitch
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/dialog"
+	"github.com/siproam/siproam/sip/transaction"
+	"github.com/siproam/siproam/softswitch/plan"
+)
+
+// openMedia begins the call's media, once.
+func (c *Call) openMedia() (err error) {
+	if c.bridge == nil {
+		c.bridge, err = c.s.open(c.id, c.s.silent(c.id))
+	}
+	return err
+}
+
+// limitRinging starts Timer C (16.6 step 11), once: it counts for the whole call.
+func (c *Call) limitRinging() {
+	if c.timer == nil {
+		c.wait(c.s.cfg.RingFor, func() {
+			c.stop(ending{status: 480, cause: 19, by: "office", why: "no answer"})
+		})
+	}
+}
+
+// ring forks to all the callee's targets: phones here, and offices where more devices are. One
+// that is elsewhere altogether is an inter-office call by our own table.
+func (c *Call) ring() {
+	s := c.s
+	targets, offices := c.targets()
+	switch {
+	case len(targets) == 0 && len(offices) == 1:
+		t := offices[0]
+		c.local = false
+		c.toOffice(roam.Location{Office: t.Office, Switch: t.URI, Epoch: c.callee.line.Epoch})
+		return
+	case len(targets)+len(offices) == 0: // only the calling phone itself
+		c.refuse(&sip.Refused{Why: roam.TooBusy, Code: 486})
+		return
+	case s.full(&c.callee):
+		c.refuse(&sip.Refused{Why: roam.TooBusy, Code: 486})
+		return
+	}
+	s.take(&c.callee)
+	if c.from != "" {
+		c.setKind(roam.Incoming)
+	} else {
+		c.setKind(roam.InOffice)
+	}
+	if err := c.openMedia(); err != nil {
+		c.refuse(err)
+		return
+	}
+	c.limitRinging()
+	for _, t := range targets {
+		if err := c.forkPhone(t); err != nil {
+			s.log.Debug().Str("call", c.id).Str("contact", t.URI).Err(err).Msg("cannot ring")
+		}
+	}
+	for _, t := range offices {
+		_ = c.forkOffice(roam.Location{Office: t.Office, Switch: t.URI, Epoch: c.callee.line.Epoch})
+	}
+	if len(c.bs) == 0 {
+		c.refuse(roam.NotRegistered)
+	}
+}
+
+// targets is the callee's, phones here and one per other office. The phone that calls its own
+// number is left out, and so is the office that has just asked us, unless it is all there is.
+func (c *Call) targets() (phones, offices []roam.Target) {
+	seen := map[roam.OfficeID]bool{}
+	for _, t := range c.callee.line.Targets {
+		switch {
+		case t.Office == "":
+			if c.callee.user != c.caller.user || t.Flow != c.a.flow.Flow {
+				phones = append(phones, t)
+			}
+		case !seen[t.Office]:
+			seen[t.Office] = true
+			offices = append(offices, t)
+		}
+	}
+	return phones, offices
+}
+
+// forkPhone rings a phone down its flow.
+func (c *Call) forkPhone(t roam.Target) error {
+	to, err := c.s.tl.Target(t)
+	if err != nil {
+		return err
+	}
+	l := c.newLeg(c.callee.user, "")
+	if l.flow = to.Flow; l.flow != nil {
+		l.peer = peerOf(l.flow)
+	} else {
+		l.peer.Signal, l.peer.Here = t.Flow.Remote.Addr().Unmap(), t.Flow.Local.Addr().Unmap()
+	}
+	from := c.shown(c.callee.user)
+	return c.fork(l, dialog.Invite{To: to, URI: t.URI, Route: t.Route, From: from}, 0)
+}
+
+// forkOffice calls the callee at another office's softswitch.
+func (c *Call) forkOffice(at roam.Location) error {
+	u, err := sip.ParseURI([]byte(at.Switch))
+	if err != nil {
+		return fmt.Errorf("softswitch of %s: %w", at.Office, err)
+	}
+	l := c.newLeg("", at.Office)
+	l.peer.Partner = true
+	in := dialog.Invite{To: transaction.Destination{URI: u}, URI: uriOf(string(c.callee.user)), From: c.canonical(), Fields: c.toPartner(at)}
+	limit := tryFor
+	if at.Suspect {
+		limit = trySuspectFor
+	}
+	return c.fork(l, in, limit)
+}
+
+// newLeg is the next B leg.
+func (c *Call) newLeg(user roam.UserID, office roam.OfficeID) *Leg {
+	l := &Leg{call: c, name: "B" + strconv.Itoa(len(c.bs)+1), user: user, office: office}
+	return l
+}
+
+// fork sends the INVITE of one B leg. When limit is not 0, the other end must give any sign of life by then.
+func (c *Call) fork(l *Leg, in dialog.Invite, limit time.Duration) error {
+	in.ToAddr = sip.Address{Raw: uriOf(string(c.callee.user))}
+	in.Max = c.max
+	in.Contact = contact
+	in.Fields = append(in.Fields, c.across(l)...)
+	if c.offer != nil {
+		sdp, err := c.pass(c.a, l, c.offer)
+		if err != nil {
+			c.bridge.Drop(l.name)
+			return err
+		}
+		in.Type, in.Body = sdpType, sdp
+	}
+	c.bs = append(c.bs, l)
+	l.d = c.s.dialogs.Invite(in, l)
+	l.callID, _, _ = l.d.ID()
+	if limit > 0 {
+		l.try = c.s.loop.After(limit, func() {
+			if !l.over && !l.d.Heard() {
+				l.bye(0, "")
+				l.code, l.why = 408, roam.Timeout
+				c.lost(l, nil)
+			}
+		})
+	}
+	return nil
+}
+
+// canonical is the caller as offices name him.
+func (c *Call) canonical() sip.Address {
+	return sip.Address{Display: c.caller.Name, Raw: uriOf(c.caller.shown())}
+}
+
+// shown is the caller as the callee's phone shows him: what calls back when it is dialled.
+func (c *Call) shown(callee roam.UserID) sip.Address {
+	if c.private {
+		return sip.Address{Display: "Anonymous", Raw: "sip:anonymous@anonymous.invalid"} // RFC 3323 4.1
+	}
+	user, host := plan.Shown(c.caller.Identity, callee)
+	return sip.Address{Display: c.caller.Name, URI: sip.URI{Scheme: "sip", User: user, Host: host}}
+}
+
+// uriOf is a canonical address as a SIP URI, or a number as a tel URI.
+func uriOf(address string) string {
+	a := sip.AOR(address)
+	if a.Host() == "" {
+		return sip.URI{Scheme: "tel", User: address}.String()
+	}
+	return sip.URI{Scheme: "sip", User: strings.TrimSuffix(address, "@"+a.Host()), Host: a.Host()}.String()
+}

@@ -1,0 +1,220 @@
+package softswitch
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+)
+
+// How long another office may say nothing at all (DESIGN 9), and one that gives no sign of life in R.
+const (
+	tryFor        = 5 * time.Second
+	trySuspectFor = 4 * time.Second
+)
+
+// most is how many offices one call asks: the first, and two more after redirects or refusals.
+const most = 3
+
+// try is an office that was asked, and the epoch of the location that named it.
+type try struct {
+	office roam.OfficeID
+	epoch  roam.Epoch
+}
+
+// tried says that asking at would repeat a try.
+func (c *Call) tried(at roam.Location) bool {
+	for _, t := range c.tries {
+		if t.office == at.Office && t.epoch >= at.Epoch {
+			return true
+		}
+	}
+	return false
+}
+
+// toOffice calls the softswitch of the location at.
+func (c *Call) toOffice(at roam.Location) {
+	c.tries = append(c.tries, try{at.Office, at.Epoch})
+	if c.from != "" {
+		c.setKind(roam.Transit)
+	} else {
+		c.setKind(roam.Outgoing)
+	}
+	if err := c.openMedia(); err != nil {
+		c.refuse(err)
+		return
+	}
+	c.limitRinging()
+	if err := c.forkOffice(at); err != nil {
+		c.again(nil, nil)
+	}
+}
+
+// toHome asks the callee's home, once: it may know more than R.
+func (c *Call) toHome() {
+	home := c.callee.home
+	if c.askHome || home == "" || home == c.s.cfg.Card.Office || len(c.tries) >= most {
+		c.giveUp()
+		return
+	}
+	c.askHome = true
+	c.s.router.Peer(home, func(p roam.Peer, err error) {
+		switch {
+		case c.over:
+		case err != nil || p.Switch == "" || home == c.from || c.asked(home):
+			c.giveUp()
+		default:
+			c.toOffice(roam.Location{Office: home, Switch: p.Switch, Suspect: !p.Alive})
+		}
+	})
+}
+
+// asked says that office was asked already.
+func (c *Call) asked(office roam.OfficeID) bool {
+	for _, t := range c.tries {
+		if t.office == office {
+			return true
+		}
+	}
+	return false
+}
+
+// again goes on after an office has redirected the call, knows nothing, or is silent: R once
+// past its cache, then home. l and res are the leg and what it answered, nil when nothing came.
+func (c *Call) again(l *Leg, res *sip.Message) {
+	pointed := roam.Location{}
+	if res != nil && res.Status() == 302 {
+		pointed = pointsTo(res)
+	}
+	if pointed.Office == "" {
+		c.readAgain(roam.Location{})
+		return
+	}
+	c.s.router.Peer(pointed.Office, func(p roam.Peer, err error) { // only to a registered softswitch
+		if c.over {
+			return
+		}
+		if err != nil || !sameHost(p.Switch, pointed.Switch) {
+			c.s.log.Warn().Str("event", "call.redirect").Str("call", c.id).Str("peer", string(pointed.Office)).Msg("redirected to no known softswitch")
+			pointed = roam.Location{}
+		} else {
+			pointed.Switch, pointed.Suspect = p.Switch, !p.Alive
+		}
+		c.readAgain(pointed)
+	})
+}
+
+// readAgain reads R past its cache and takes the newer of its answer and where a 302 pointed.
+func (c *Call) readAgain(pointed roam.Location) {
+	if len(c.tries) >= most {
+		c.giveUp()
+		return
+	}
+	if c.reread {
+		c.elsewhere(pointed)
+		return
+	}
+	c.reread = true
+	c.s.router.Locate(c.callee.user, true, func(at roam.Location, err error) {
+		if c.over {
+			return
+		}
+		if err != nil || at.Epoch < pointed.Epoch || at.Office == "" {
+			at = pointed
+		}
+		c.elsewhere(at)
+	})
+}
+
+// elsewhere asks the office of at if that is new; else the phones here, if our table has any; else home.
+func (c *Call) elsewhere(at roam.Location) {
+	here := c.s.cfg.Card.Office
+	switch {
+	case at.Office != "" && at.Office != here && at.Office == c.from:
+		c.redirect(at)
+	case at.Office != "" && at.Office != here && !c.tried(at):
+		c.toOffice(at)
+	case c.ringHere():
+	default:
+		c.toHome()
+	}
+}
+
+// ringHere rings the callee's phones in this office after all, as our table has them now.
+func (c *Call) ringHere() bool {
+	line, known := c.s.dir.Line(c.callee.user)
+	if !known || line.Gone != nil {
+		return false
+	}
+	here := line.Targets[:0:0]
+	for _, t := range line.Targets {
+		if t.Office == "" {
+			here = append(here, t)
+		}
+	}
+	if len(here) == 0 {
+		return false
+	}
+	line.Targets = here
+	c.callee.line, c.callee.known, c.local = line, true, true
+	c.ring()
+	return true
+}
+
+// giveUp refuses the call when no office is left to ask: with what the last one said, but the
+// user exists, so silence and redirects are 480.
+func (c *Call) giveUp() { c.refuse(roam.NotRegistered) }
+
+// redirect answers a partner's call with where the callee went (302): the softswitch, and the epoch
+// by which the caller's office can tell what is newer.
+func (c *Call) redirect(at roam.Location) {
+	if at.Switch == "" {
+		c.refuse(roam.NotRegistered)
+		return
+	}
+	c.refuse(&sip.Refused{Why: roam.Moved, Code: 302, Reason: sip.Text(302), Fields: []sip.Field{
+		{Name: sip.Contact, Value: "<" + at.Switch + ">;office=" + string(at.Office)},
+		{Name: sip.RoamEpoch, Value: strconv.FormatUint(uint64(at.Epoch), 10)},
+	}})
+}
+
+// pointsTo reads a 302 of redirect's.
+func pointsTo(res *sip.Message) (at roam.Location) {
+	a, err := sip.ParseAddress(res.Value(sip.Contact))
+	if err != nil {
+		return at
+	}
+	office, _ := a.Params.Get("office")
+	return roam.Location{Office: roam.OfficeID(office), Switch: a.URI.String(), Epoch: epochOf(res)}
+}
+
+// epochOf reads Roam-Epoch, 0 when absent or no number below 2^53.
+func epochOf(m *sip.Message) roam.Epoch {
+	e, err := strconv.ParseUint(string(m.Value(sip.RoamEpoch)), 10, 53)
+	if err != nil {
+		return 0
+	}
+	return roam.Epoch(e)
+}
+
+// sameHost says that two softswitch URIs lead to the same host, port and transport.
+func sameHost(a, b string) bool {
+	u, err1 := sip.ParseURI([]byte(a))
+	v, err2 := sip.ParseURI([]byte(b))
+	return err1 == nil && err2 == nil && strings.EqualFold(u.Host, v.Host) && u.Port == v.Port && u.Transport() == v.Transport()
+}
+
+// asksAgain says that another office's answer is about where the callee is, not what the callee
+// said: a 480 of ours then says that nobody is there (Q.850 cause 20).
+func asksAgain(res *sip.Message) bool {
+	switch res.Status() {
+	case 302, 404, 408, 500, 503, 504:
+		return true
+	case 480:
+		cause, found := causeOf(res)
+		return !found || cause == subscriberAbsent
+	}
+	return false
+}

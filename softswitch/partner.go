@@ -1,0 +1,146 @@
+package softswitch
+
+import (
+	"slices"
+
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/transaction"
+	"github.com/siproam/siproam/softswitch/plan"
+)
+
+// fromPartner takes a call from another office: the identity it asserts (RFC 3325), if it may.
+func (s *Switch) fromPartner(tx *transaction.Server, req *sip.Message, to sip.URI) error {
+	caller, found := asserted(req)
+	if !found {
+		s.spoofed(req.Flow, req.CallID(), "")
+		return roam.NotAllowed
+	}
+	c := s.newCall(tx, req, caller)
+	c.epoch = epochOf(req)
+	user, host, ours := s.address(to, &c.caller)
+	c.dialled = user
+	names := []sip.AOR{sip.AOR(user + "@" + host)}
+	if ours { // a foreign partner dials our numbers as we do
+		d, err := plan.Read(user, host, true, &s.cfg.Numbers)
+		if err == nil {
+			_, domain := s.numbers(&c.callee)
+			names = append(names, candidates(d, domain)...)
+		}
+	}
+	for _, name := range names {
+		if user, found := s.dir.Resolve(name); found {
+			c.callee, _ = s.know(user)
+			break
+		}
+	}
+	c.vouch()
+	return nil
+}
+
+// asserted reads P-Asserted-Identity: a SIP URI, and a number as a second, tel URI.
+func asserted(req *sip.Message) (p party, found bool) {
+	for v := range req.Values(sip.PAssertedIdentity) {
+		a, err := sip.ParseAddress(v)
+		if err != nil {
+			return p, false
+		}
+		aor, err := a.URI.AOR()
+		if err != nil {
+			return p, false
+		}
+		if a.Display != "" {
+			p.Name = a.Display
+		}
+		if a.URI.Scheme == "tel" {
+			p.Number = a.URI.User
+		}
+		if p.address == "" || a.URI.Scheme != "tel" {
+			p.address = string(aor)
+		}
+	}
+	return p, p.address != ""
+}
+
+// vouch goes on when the partner may assert the caller: it is the caller's home, or the caller is
+// there, by R (asked once past its cache: the caller may have just moved), or it is the callee's home.
+func (c *Call) vouch() {
+	aor := sip.AOR(c.caller.address)
+	if user, found := c.s.dir.Resolve(aor); found {
+		p, _ := c.s.know(user)
+		c.caller.user, c.caller.Identity.User, c.caller.home = user, user, p.home
+		if p.Number != "" {
+			c.caller.Name, c.caller.Number = p.Name, p.Number
+		}
+		at := roam.OfficeID("")
+		if slices.ContainsFunc(p.line.Targets, func(t roam.Target) bool { return t.Office == c.from }) {
+			at = c.from
+		}
+		c.vouched(at, false)
+		return
+	}
+	c.s.router.Identify(aor, func(user roam.UserID, home roam.OfficeID, err error) {
+		if c.over {
+			return
+		}
+		if err == nil {
+			c.caller.user, c.caller.Identity.User, c.caller.home = user, user, home
+			c.vouched("", false)
+			return
+		}
+		c.s.router.Peer(c.from, func(p roam.Peer, err error) { // not published yet, or R is away: a domain of its own
+			if !c.over {
+				c.caller.Identity.User = roam.UserID(c.caller.address)
+				if err == nil && slices.Contains(p.Domains, aor.Host()) && !c.s.names[aor.Host()] {
+					c.caller.home = c.from
+				}
+				c.vouched("", true)
+			}
+		})
+	})
+}
+
+// vouched decides, or asks where the caller is; last says that asking is of no more use.
+func (c *Call) vouched(at roam.OfficeID, last bool) {
+	calleeHome := roam.OfficeID("")
+	if c.callee.line.Visitor {
+		calleeHome = c.callee.home
+	}
+	switch {
+	case plan.Vouch(c.from, c.caller.home, at, calleeHome):
+		c.vouchedFor()
+	case last:
+		c.s.spoofed(c.a.flow, c.a.callID, c.caller.address)
+		c.refuse(roam.NotAllowed)
+	default:
+		c.locateCaller(false)
+	}
+}
+
+func (c *Call) locateCaller(fresh bool) {
+	c.s.router.Locate(c.caller.user, fresh, func(at roam.Location, err error) {
+		switch {
+		case c.over:
+		case err == nil && at.Office == c.from || fresh:
+			c.vouched(at.Office, true)
+		default:
+			c.locateCaller(true)
+		}
+	})
+}
+
+// vouchedFor goes on to the callee, whom only our own directory knows: nobody else's user is forwarded.
+func (c *Call) vouchedFor() {
+	if c.callee.user == "" {
+		c.refuse(roam.NoSuchUser)
+		return
+	}
+	c.decide(false, roam.Location{})
+}
+
+// spoofed tells that a partner asserts somebody it may not speak for.
+func (s *Switch) spoofed(f *sip.Flow, callID, who string) {
+	s.log.Warn().Str("event", "call.refused").Str("peer", string(f.Partner)).Str("remote_ip", f.Remote.Addr().Unmap().String()).
+		Str("call_id", callID).Str("user", who).Msg("identity not the partner's to assert")
+	s.count.tried(roam.Incoming, "refused")
+}

@@ -13,14 +13,6 @@ const (
 	tookElsewhere = `SIP;cause=200;text="Call completed elsewhere"`
 )
 
-// elsewhere is the Reason for a leg that rang in vain.
-func elsewhere(c *Call) string {
-	if c.b != nil {
-		return tookElsewhere
-	}
-	return ""
-}
-
 // progress passes a 101-199 of one B leg. Early media is the first leg's that has any: the
 // caller's is one dialog, in which only one answer may come (13.2.1).
 func (c *Call) progress(l *Leg, res *sip.Message) {
@@ -70,7 +62,6 @@ func (c *Call) answer(l *Leg, res *sip.Message) {
 		var err error
 		if sdp, err = c.pass(l, c.a, res.Body()); err != nil {
 			l.d.Ack("", nil)
-			c.answered = c.s.loop.Now()
 			c.stop(ending{status: 488, cause: 88, by: "office", why: "media not acceptable", unanswered: true})
 			return
 		}

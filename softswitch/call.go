@@ -128,7 +128,7 @@ func (s *Switch) newCall(tx *transaction.Server, req *sip.Message, caller party)
 	c.a = &Leg{call: c, name: "A", user: caller.user, flow: req.Flow, office: req.Flow.Partner, peer: peerOf(req.Flow), callID: req.CallID()}
 	s.calls[c.id] = c
 	s.take(&c.caller)
-	c.a.d = s.dialogs.Accept(tx, contact(req.Flow), c.a)
+	c.a.d = s.dialogs.Accept(tx, "", c.a)
 	return c
 }
 
@@ -160,12 +160,6 @@ func (c *Call) setKind(k roam.Kind) {
 	}
 	c.kind, c.counted = k, true
 	c.s.count.up(k, 1)
-}
-
-// wait calls fn after d, instead of what was set before.
-func (c *Call) wait(d time.Duration, fn func()) {
-	c.timer.Stop()
-	c.timer = c.s.loop.After(d, fn)
 }
 
 // newSession is a fresh UUID for Session-ID (RFC 7989 4.1).

@@ -24,7 +24,7 @@ func (c *Call) openMedia() (err error) {
 // limitRinging starts Timer C (16.6 step 11), once: it counts for the whole call.
 func (c *Call) limitRinging() {
 	if c.timer == nil {
-		c.wait(c.s.cfg.RingFor, func() {
+		c.timer = c.s.loop.After(c.s.cfg.RingFor, func() {
 			c.stop(ending{status: 480, cause: 19, by: "office", why: "no answer"})
 		})
 	}
@@ -132,7 +132,6 @@ func (c *Call) newLeg(user roam.UserID, office roam.OfficeID) *Leg {
 func (c *Call) fork(l *Leg, in dialog.Invite, limit time.Duration) error {
 	in.ToAddr = sip.Address{Raw: uriOf(string(c.callee.user))}
 	in.Max = c.max
-	in.Contact = contact
 	in.Fields = append(in.Fields, c.across(l)...)
 	if c.offer != nil {
 		sdp, err := c.pass(c.a, l, c.offer)

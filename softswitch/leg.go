@@ -34,17 +34,13 @@ func (l *Leg) Progress(res *sip.Message) {
 	if f := l.d.Flow(); f != nil {
 		l.flow, l.peer = f, peerOf(f)
 	}
-	ok := res.Status() >= 200
 	l.rang = true
 	l.try.Stop()
 	switch {
-	case ok && (l.over || c.over || c.b != nil): // it answered while we took our INVITE back (9.1, 15)
-		l.d.Ack("", nil)
-		l.over = false
-		l.bye(0, elsewhere(c))
-	case ok:
+	case l.over: // taken back: the dialog ends what answers all the same (9.1, 15)
+	case res.Status() >= 200:
 		c.answer(l, res)
-	case !l.over && !c.over && c.b == nil:
+	default:
 		c.progress(l, res)
 	}
 }
@@ -78,46 +74,26 @@ func (l *Leg) bye(code int, reason string) {
 	l.d.Bye(code, reason)
 }
 
-// strange says that a request in this dialog comes from neither its flow's address, nor
-// its office, nor another flow of its user.
-func (l *Leg) strange(f *sip.Flow) bool {
+// Admit is dialog.Guard's: a request on another flow than the dialog's so far must come from
+// the same office, the same address, or another flow of the same user.
+func (l *Leg) Admit(f *sip.Flow) bool {
 	switch {
-	case f == nil || l.flow == nil || f.Flow == l.flow.Flow:
-		return false
 	case l.office != "" || f.Partner != "":
-		return f.Partner != l.office
-	case f.Remote.Addr().Unmap() == l.flow.Remote.Addr().Unmap():
-		return false
+		return f.Partner == l.office
+	case l.flow == nil || f.Remote.Addr().Unmap() == l.flow.Remote.Addr().Unmap():
+		return true
 	}
-	user, found, _ := l.call.s.dir.Whose(f, nil)
-	return !found || user != l.user
+	user, found, _ := l.call.s.dir.Whose(f, []sip.AOR{sip.AOR(l.user)})
+	return found && user == l.user
 }
 
-// other is the leg that l talks with: after the answer the other of the two, before it the one
-// whose early media the caller hears.
+// other is the leg that l talks with, nil before the answer.
 func (c *Call) other(l *Leg) *Leg {
-	b := c.b
-	if b == nil {
-		b = c.early
-	}
-	switch {
-	case l == c.a:
-		return b
-	case l == b:
+	switch l {
+	case c.b:
 		return c.a
+	case c.a:
+		return c.b
 	}
 	return nil
-}
-
-// contact is our Contact on f. The flow's address is ours as the other end sees it.
-func contact(f *sip.Flow) string {
-	switch f.Transport {
-	case roam.TCP:
-		return "<sip:" + f.Here + ";transport=tcp>"
-	case roam.TLS:
-		return "<sip:" + f.Here + ";transport=tls>"
-	case roam.WS, roam.WSS:
-		return "<sip:" + f.Here + ";transport=ws>"
-	}
-	return "<sip:" + f.Here + ">"
 }

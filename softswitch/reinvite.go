@@ -17,6 +17,9 @@ func (l *Leg) Request(tx *transaction.Server, req *sip.Message) {
 		c.acked(l, req)
 		return
 	}
+	if l.flow = tx.Flow(); l.office == "" {
+		l.peer = peerOf(l.flow) // a phone may have come back by another way
+	}
 	switch req.Method() {
 	case sip.INVITE, sip.UPDATE, sip.INFO, sip.MESSAGE:
 		c.cross(l, tx, req)
@@ -49,10 +52,10 @@ var pending = &sip.Refused{Why: roam.TooBusy, Code: 491}
 func (c *Call) cross(l *Leg, tx *transaction.Server, req *sip.Message) {
 	o := c.other(l)
 	switch {
-	case c.over || o == nil && c.b != nil:
+	case c.over:
 		l.refuse(tx, roam.NoDialog)
 		return
-	case o == nil, o.over, o.owes != nil, l.owes != nil, c.b == nil && req.Method() == sip.UPDATE:
+	case o == nil, o.over, o.owes != nil, l.owes != nil:
 		l.refuse(tx, pending)
 		return
 	}

@@ -25,6 +25,12 @@ type Events interface {
 	Ended(end End)
 }
 
+// Guard is an Events that is asked whether the other end may speak on f, another flow than
+// the dialog's so far. If not, the request is refused 403 and changes nothing.
+type Guard interface {
+	Admit(f *sip.Flow) bool
+}
+
 // End says why a dialog, early or confirmed, is over.
 type End struct {
 	Res    *sip.Message // the final response that refused our INVITE, else nil
@@ -71,6 +77,12 @@ func (t *Table) ServeSIP(tx *transaction.Server, req *sip.Message) error {
 			return nil
 		}
 		return roam.NoDialog
+	}
+	if g, ok := d.events.(Guard); ok && d.flow != nil && d.flow.Flow != req.Flow.Flow && !g.Admit(req.Flow) {
+		if req.Method() == sip.ACK {
+			return nil
+		}
+		return roam.NotAllowed
 	}
 	return d.request(tx, req)
 }
@@ -130,6 +142,9 @@ func (d *Dialog) Flow() *sip.Flow {
 	}
 	return d.flow
 }
+
+// Heard says that any response to our INVITE has come, 100 included.
+func (d *Dialog) Heard() bool { return d.client == nil || d.client.Heard() }
 
 // Confirmed says that a 2xx has made it a dialog.
 func (d *Dialog) Confirmed() bool { return d.confirmed && !d.over }

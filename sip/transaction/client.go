@@ -310,6 +310,9 @@ func (c *Client) made(code int) *sip.Message {
 	return &m
 }
 
+// Heard says that any response has come, 100 included: the other end is alive.
+func (c *Client) Heard() bool { return c.proceeding || c.over }
+
 // Flow is the flow the request went by last, nil before.
 func (c *Client) Flow() *sip.Flow { return c.flow }
 

@@ -1,8 +1,14 @@
 package transaction
 
 import (
+	"errors"
 	"fmt"
+	"hash/maphash"
+	"maps"
+	"math/rand/v2"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
@@ -13,8 +19,16 @@ import (
 	"github.com/siproam/siproam/sip"
 )
 
-// limit is how many server transactions there may be; more get 503, a UDP REGISTER nothing.
-const limit = 200_000
+// most is how many transactions there may be. Beyond it what would begin something new
+// gets 503, and a REGISTER over UDP nothing: Timer E repeats it.
+const most = 200_000
+
+// Errors of ours, answered 500.
+var (
+	errNoAnswer = errors.New("handler gave no answer")
+	errTooLate  = errors.New("held for too long")
+	errPanic    = errors.New("handler panicked")
+)
 
 // Layer is all transactions of one office.
 type Layer struct {
@@ -23,71 +37,84 @@ type Layer struct {
 	handler Handler
 	log     zerolog.Logger
 
-	servers map[string]*Server // by serverKey
-	merged  map[string]*Server // INVITEs and other requests under way, by mergeKey (8.2.2.2)
-	clients map[string]*Client // by branch and method
+	servers map[string]*Server                  // by serverKey
+	merged  map[string]*Server                  // those outside dialogs, by mergeKey (8.2.2.2)
+	clients map[string]*attempt                 // by branch and method
+	byFlow  map[roam.Flow]map[*attempt]struct{} // those without a final response, of connections
+	most    int
+	now     *Server // whose handler runs
 
 	onClosed []func(*sip.Flow)
 	stray    func(res *sip.Message)
+	crash    bool
 
-	w    sip.Writer // for the answer being written
-	key  []byte     // scratch
-	out  []byte     // scratch
-	live atomic.Int64
+	answer  sip.Writer // Start's
+	own     sip.Writer // for answers the layer gives itself, and ACK and CANCEL
+	request sip.Writer // for build
+	key     []byte     // scratch
+	out     []byte     // scratch
+	seed    maphash.Seed
 
+	live                    atomic.Int64 // Len, for the gauge
 	repeatedOut, repeatedIn *metric.Value
 	overload                *metric.Counter
 	panics                  *metric.Value
 }
 
 // NewLayer makes a layer; Handle must be called before the first Receive.
-func NewLayer(l *loop.Loop, s Sender, m *metric.Set, log zerolog.Logger) *Layer {
-	t := &Layer{loop: l, sender: s, log: log, servers: map[string]*Server{}, merged: map[string]*Server{}, clients: map[string]*Client{}}
-	repeated := m.Counter("sip_retransmissions_total", "messages sent again, or received again and absorbed", "direction")
-	t.repeatedOut, t.repeatedIn = repeated.With("out"), repeated.With("in")
-	t.overload = m.Counter("overload_rejections_total", "requests refused or dropped because too much was under way", "reason")
-	t.panics = m.Counter("handler_panics_total", "requests whose handler panicked; each is a bug of ours").With()
-	m.Gauge("sip_transactions", "transactions under way", nil, func(emit func(float64, ...string)) { emit(float64(t.live.Load())) })
-	return t
+func NewLayer(lo *loop.Loop, s Sender, m *metric.Set, log zerolog.Logger) *Layer {
+	l := &Layer{loop: lo, sender: s, log: log, most: most, seed: maphash.MakeSeed(),
+		servers: map[string]*Server{}, merged: map[string]*Server{},
+		clients: map[string]*attempt{}, byFlow: map[roam.Flow]map[*attempt]struct{}{}}
+	repeated := m.Counter("sip_retransmissions_total", "Messages sent again, or received again and absorbed.", "direction")
+	l.repeatedOut, l.repeatedIn = repeated.With("out"), repeated.With("in")
+	l.overload = m.Counter("overload_rejections_total", "Requests refused or dropped because too much was under way.", "reason")
+	l.panics = m.Counter("handler_panics_total", "Messages whose handling panicked; each is a bug of ours.").With()
+	m.Gauge("sip_transactions", "Transactions under way.", nil, func(emit func(float64, ...string)) { emit(float64(l.live.Load())) })
+	return l
 }
 
 // Handle says who takes the requests that no transaction claims. ACKs to 2xx come
 // here too, with a tx on which nothing can be answered.
 func (l *Layer) Handle(h Handler) { l.handler = h }
 
-// OnClosed has fn called on the loop when a connection has ended.
+// OnClosed has fn called on the loop when a connection has ended, after the client
+// transactions on it have.
 func (l *Layer) OnClosed(fn func(*sip.Flow)) { l.onClosed = append(l.onClosed, fn) }
 
-// Stray says who takes a 2xx to INVITE that no transaction claims any more: a
-// retransmission (the dialog repeats its ACK) or another fork.
+// Stray says who takes a 2xx to INVITE that no transaction waits for any more: a
+// retransmission (the dialog repeats its ACK) or another fork (RFC 6026 7.2).
 func (l *Layer) Stray(fn func(res *sip.Message)) { l.stray = fn }
+
+// Crash has a panic end the process, as tests want it, rather than cost one message.
+func (l *Layer) Crash() { l.crash = true }
 
 // Len is the number of transactions.
 func (l *Layer) Len() int { return len(l.servers) + len(l.clients) }
+
+// count keeps the gauge, which is read from other goroutines.
+func (l *Layer) count() { l.live.Store(int64(l.Len())) }
 
 // Receive is transport.Receiver's. When the loop is full the batch is dropped: UDP
 // repeats it, and a stream's sender times out.
 func (l *Layer) Receive(batch []*sip.Message, release func()) {
 	err := l.loop.Post(func() {
-		defer release()
 		for _, m := range batch {
 			l.one(m)
 		}
-		l.live.Store(int64(l.Len()))
+		l.loop.Later(release) // messages are valid until the turn ends
 	})
 	if err != nil {
-		release()
 		l.overload.Add(uint64(len(batch)), "loop")
+		release()
 	}
 }
 
 // Closed is transport.Receiver's.
 func (l *Layer) Closed(f *sip.Flow) {
 	l.loop.Deliver(func() {
-		for _, c := range l.clients {
-			if c.flow == f {
-				c.failed(ErrClosed)
-			}
+		for _, a := range slices.Collect(maps.Keys(l.byFlow[f.Flow])) { // failed may begin others
+			a.failed(ErrClosed)
 		}
 		for _, fn := range l.onClosed {
 			fn(f)
@@ -95,140 +122,139 @@ func (l *Layer) Closed(f *sip.Flow) {
 	})
 }
 
-// one handles one message; a panic in a handler costs that request only (500).
+// one handles one message. A panic costs that message only, so that the others of its
+// batch are served; a request is answered 500.
 func (l *Layer) one(m *sip.Message) {
-	if !m.IsRequest() {
-		l.response(m)
+	if l.crash {
+		l.receive(m)
 		return
 	}
-	var tx *Server
 	defer func() {
 		if v := recover(); v != nil {
-			l.panics.Add(1)
-			l.log.Error().Str("event", "panic").Str("method", m.MethodText()).Str("err", fmt.Sprint(v)).Bytes("stack", debug.Stack()).Msg("handler panicked")
-			if tx != nil && !tx.answered {
-				tx.Refuse(ErrPanic)
-			}
+			l.panicked(m, v, debug.Stack())
 		}
 	}()
-	tx = l.request(m)
+	l.receive(m)
 }
 
-// ErrPanic is what a request gets whose handler panicked.
-var ErrPanic = fmt.Errorf("handler panicked")
+func (l *Layer) panicked(m *sip.Message, v any, stack []byte) {
+	l.panics.Add(1)
+	l.log.Error().Str("event", "panic").Str("method", m.MethodText()).Str("call_id", m.CallID()).
+		Str("err", fmt.Sprint(v)).Bytes("stack", stack).Msg("handler panicked")
+	if l.now != nil {
+		l.now.Refuse(errPanic)
+	}
+}
 
-// response gives a response to its client transaction (17.1.3, 8.1.3.3).
+func (l *Layer) receive(m *sip.Message) {
+	l.now = nil
+	switch {
+	case !m.IsRequest():
+		l.response(m)
+	case m.Method() == sip.ACK:
+		l.ack(m)
+	case m.Method() == sip.CANCEL:
+		l.cancel(m)
+	default:
+		l.begin(m)
+	}
+}
+
+// response gives a response to its client transaction (17.1.3). One that names
+// another Via below ours was not meant for us (8.1.3.3).
 func (l *Layer) response(m *sip.Message) {
-	vias := 0
-	for range m.Values(sip.Via) {
-		vias++
-	}
-	branch := m.Branch()
-	if vias != 1 || branch == "" {
+	via := m.Value(sip.Via)
+	branch, single := branchOf(via)
+	if !single || manyVias(m) {
 		return
 	}
-	l.key = append(append(l.key[:0], branch...), m.MethodText()...)
-	if c := l.clients[string(l.key)]; c != nil {
-		c.response(m)
+	l.key = append(append(l.key[:0], branch...), byte(m.Method()))
+	if a := l.clients[string(l.key)]; a != nil {
+		a.response(m)
 		return
 	}
+	l.strayed(m)
+}
+
+func (l *Layer) strayed(m *sip.Message) {
 	if m.Method() == sip.INVITE && m.Status()/100 == 2 && l.stray != nil {
 		l.stray(m)
 	}
 }
 
-// serverKey names a request's server transaction (17.2.3): branch, sent-by, method; ACK
-// and CANCEL name the INVITE's. An RFC 2543 request is named by what identifies it there.
-func (l *Layer) serverKey(m *sip.Message, method string) []byte {
-	k := l.key[:0]
-	via, err := m.TopVia()
-	if branch := m.Branch(); branch != "" && err == nil {
-		k = append(k, branch...)
-		k = append(append(k, '|'), via.Host...)
-		k = append(append(k, ':', byte(via.Port>>8), byte(via.Port)), method...)
-	} else {
-		k = append(k, m.CallID()...)
-		k = append(append(k, '|'), m.FromTag()...)
-		k = append(append(k, '|'), m.RequestURI()...)
-		k = append(append(k, '|'), m.Value(sip.Via)...)
-		k = fmt.Appendf(k, "|%d%s", m.CSeq(), method)
-	}
-	l.key = k
-	return k
-}
-
-// request finds or makes the server transaction of m and has it handled.
-func (l *Layer) request(m *sip.Message) *Server {
-	switch m.Method() {
-	case sip.ACK:
-		if tx := l.servers[string(l.serverKey(m, "INVITE"))]; tx == nil || !tx.ack() {
-			l.handle(&Server{layer: l, req: m, flow: m.Flow, answered: true})
-		}
-		return nil
-	case sip.CANCEL:
-		return l.cancel(m)
-	}
-	key := l.serverKey(m, m.MethodText())
+// begin has a request handled that no transaction claims.
+func (l *Layer) begin(m *sip.Message) {
+	key := l.serverKey(m, m.Method())
 	if tx := l.servers[string(key)]; tx != nil {
 		l.repeatedIn.Add(1)
 		tx.again()
-		return nil
+		return
 	}
-	tx := &Server{layer: l, req: m, flow: m.Flow, tag: NewTag()}
-	if len(l.servers) >= limit {
-		l.overload.Add(1, "transactions")
-		if m.Method() != sip.REGISTER || m.Flow.Transport.Stream() {
-			tx.Refuse(roam.TooBusy)
-		}
-		return tx
+	tx := l.server(m)
+	if l.Len() >= l.most && m.ToTag() == "" {
+		l.full(tx)
+		return
 	}
-	if m.Method() == sip.REGISTER || m.Method() == sip.OPTIONS {
-		l.handle(tx) // 8.2.7: no state unless held
-		return tx
+	if l.isMerged(m) {
+		tx.Refuse(roam.LoopDetected)
+		return
 	}
-	tx.key = string(key)
-	if m.ToTag() == "" { // 8.2.2.2
-		tx.mergeKey = fmt.Sprintf("%s|%d|%s|%s", m.CallID(), m.CSeq(), m.FromTag(), m.MethodText())
-		if l.merged[tx.mergeKey] != nil {
-			tx.mergeKey = ""
-			tx.Refuse(roam.LoopDetected)
-			return tx
-		}
-		l.merged[tx.mergeKey] = tx
-	}
-	l.servers[tx.key] = tx
-	l.handle(tx)
-	return tx
-}
-
-// handle calls the handler and holds it to its promise.
-func (l *Layer) handle(tx *Server) {
-	err := l.handler.ServeSIP(tx, tx.req)
+	l.now = tx
+	err := l.handler.ServeSIP(tx, m)
 	switch {
-	case err != nil && !tx.answered:
+	case tx.Answered():
+	case err != nil:
 		tx.Refuse(err)
-	case !tx.answered && !tx.kept:
-		tx.Refuse(errors500)
+	case !tx.held:
+		tx.Refuse(errNoAnswer)
 	}
 }
 
-var errors500 = fmt.Errorf("handler did not answer")
+// full refuses what the table has no room for; Retry-After is spread, so that they do not
+// all come back at once.
+func (l *Layer) full(tx *Server) {
+	l.overload.Add(1, "transactions")
+	if tx.req.Method() == sip.REGISTER && !tx.flow.Transport.Stream() {
+		return
+	}
+	after := strconv.Itoa(5 + rand.IntN(11))
+	tx.Refuse(&sip.Refused{Why: roam.TooBusy, Fields: []sip.Field{{Name: sip.RetryAfter, Value: after}}})
+}
 
-// cancel answers a CANCEL and tells the INVITE it means (9.2).
-func (l *Layer) cancel(m *sip.Message) *Server {
-	invite := l.servers[string(l.serverKey(m, "INVITE"))]
-	tx := &Server{layer: l, req: m, flow: m.Flow, tag: NewTag()}
-	if invite == nil {
+// isMerged says that a request has come by another way already, with another branch
+// (8.2.2.2). A REGISTER may well: a foreign proxy forks it to every registrar.
+func (l *Layer) isMerged(m *sip.Message) bool {
+	if len(l.merged) == 0 || m.Method() == sip.REGISTER || m.ToTag() != "" {
+		return false
+	}
+	return l.merged[string(l.mergeKey(m))] != nil
+}
+
+// ack absorbs the ACK to a refusal (17.2.1); the one to a 2xx goes to its dialog.
+func (l *Layer) ack(m *sip.Message) {
+	if tx := l.servers[string(l.serverKey(m, sip.INVITE))]; tx != nil && tx.acked() {
+		return
+	}
+	tx := l.server(m)
+	tx.state = terminated
+	_ = l.handler.ServeSIP(tx, m) // an ACK is never answered
+}
+
+// cancel answers a CANCEL and tells the INVITE it means (9.2). It leaves nothing: a
+// repeated one finds the same INVITE and gets the same answer. One from another
+// address than the INVITE's is somebody else's.
+func (l *Layer) cancel(m *sip.Message) {
+	tx := l.server(m)
+	invite := l.servers[string(l.serverKey(m, sip.INVITE))]
+	if invite == nil || !samePeer(invite.flow, m.Flow) {
 		tx.Refuse(roam.NoDialog)
-		return tx
+		return
 	}
-	tx.tag = invite.tag
-	if fn := invite.onCancel; fn != nil && !invite.answered {
-		invite.onCancel = nil
-		tx.Reply(200)
-		fn(m)
-		return tx
-	}
-	tx.Reply(200)
-	return tx
+	tx.tag = invite.ToTag()
+	_ = tx.Reply(200) // a lost one is asked for again
+	invite.cancel(m)
+}
+
+func samePeer(a, b *sip.Flow) bool {
+	return a.Remote.Addr().Unmap() == b.Remote.Addr().Unmap() && a.Partner == b.Partner
 }

@@ -1,7 +1,7 @@
 package transaction
 
 import (
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/siproam/siproam/roam"
@@ -15,97 +15,106 @@ type route struct {
 }
 
 // Mux sends a request to its role by method, and by event package for NOTIFY and
-// SUBSCRIBE. It checks what every UAS must: Max-Forwards, Require (420), the method
-// (405 with Allow, 501) and the event package (489).
+// SUBSCRIBE. It checks what every UAS must (RFC 3261 8.2): the method (501, 405 with Allow),
+// Max-Forwards (483), Require (420), the event package (489). Merged requests are the
+// Layer's to refuse (482).
 type Mux struct {
 	supported []string
 	routes    map[route]Handler
-	allow     string
-	events    string
+	allow     []string
+	events    []string
 }
 
 // NewMux is an empty Mux. supported is the option tags Require may name.
-func NewMux(supported ...string) *Mux { return &Mux{supported: supported, routes: map[route]Handler{}} }
+func NewMux(supported ...string) *Mux {
+	return &Mux{supported: supported, routes: map[route]Handler{}, allow: []string{"ACK", "BYE", "CANCEL", "INFO", "UPDATE"}}
+}
 
 // Handle sends method (and event package, "" for the rest) to h.
 func (m *Mux) Handle(method sip.Method, event string, h Handler) {
+	event = strings.ToLower(event)
 	m.routes[route{method, event}] = h
-	if !strings.Contains(","+m.allow+",", ","+method.String()+",") {
-		m.allow = join(m.allow, method.String())
+	if !slices.Contains(m.allow, method.String()) {
+		m.allow = append(m.allow, method.String())
 	}
-	if event != "" {
-		m.events = join(m.events, event)
+	if event != "" && !slices.Contains(m.events, event) {
+		m.events = append(m.events, event)
 	}
-}
-
-func join(list, one string) string {
-	if list == "" {
-		return one
-	}
-	return list + "," + one
 }
 
 // Allow is the value of Allow: what is handled here and inside dialogs.
-func (m *Mux) Allow() string { return m.allow + ",ACK,BYE,CANCEL,UPDATE,INFO" }
+func (m *Mux) Allow() string { return strings.Join(m.allow, ", ") }
 
-// ServeSIP is Handler's (RFC 3261 8.2).
+// ServeSIP is Handler's. An ACK that has come here belongs to nothing.
 func (m *Mux) ServeSIP(tx *Server, req *sip.Message) error {
-	h, err := m.find(req)
+	if req.Method() == sip.ACK {
+		return nil
+	}
+	h, err := m.find(req) // 8.2.1
 	if err != nil {
 		return err
 	}
-	if hops, found := req.Seconds(sip.MaxForwards); found && hops == 0 && req.Method() != sip.OPTIONS && req.Method() != sip.REGISTER {
-		return &sip.Refused{Why: roam.LoopDetected, Code: 483}
-	}
-	if err := m.required(req); err != nil {
+	if err := hopsLeft(req); err != nil {
 		return err
+	}
+	if err := m.required(req); err != nil { // 8.2.2.3
+		return err
+	}
+	if req.Method() == sip.INVITE && req.Value(sip.Contact) == nil { // 8.1.1.8
+		return &sip.Refused{Why: roam.BadRequest, Code: 400, Reason: "Bad Request - no Contact"}
 	}
 	return h.ServeSIP(tx, req)
 }
 
-// find is 8.2.1: the method, then the event package.
+// find is the role of req.
 func (m *Mux) find(req *sip.Message) (Handler, error) {
 	method, event := req.Method(), ""
 	if method == sip.Other {
 		return nil, &sip.Refused{Why: roam.NoAbility, Code: 501, Fields: []sip.Field{{Name: sip.Allow, Value: m.Allow()}}}
 	}
-	if method == sip.NOTIFY || method == sip.SUBSCRIBE {
+	byEvent := method == sip.NOTIFY || method == sip.SUBSCRIBE
+	if byEvent {
 		event, _, _ = strings.Cut(strings.ToLower(string(req.Value(sip.Event))), ";")
 		event = strings.TrimSpace(event)
-		if h := m.routes[route{method, event}]; h != nil {
-			return h, nil
-		}
-		if m.events != "" && event != "" {
-			return nil, &sip.Refused{Why: roam.NoAbility, Code: 489, Fields: []sip.Field{{Name: sip.AllowEvents, Value: m.events}}}
-		}
+	}
+	if h := m.routes[route{method, event}]; h != nil {
+		return h, nil
 	}
 	if h := m.routes[route{method, ""}]; h != nil {
 		return h, nil
 	}
-	return nil, &sip.Refused{Why: roam.NoAbility, Code: 405, Fields: []sip.Field{{Name: sip.Allow, Value: m.Allow()}}}
+	if !byEvent || !slices.Contains(m.allow, method.String()) {
+		return nil, &sip.Refused{Why: roam.NoAbility, Code: 405, Fields: []sip.Field{{Name: sip.Allow, Value: m.Allow()}}}
+	}
+	if event == "" {
+		return nil, &sip.Refused{Why: roam.BadRequest, Code: 400, Reason: "Bad Request - no Event"}
+	}
+	events := strings.Join(m.events, ", ")
+	return nil, &sip.Refused{Why: roam.NoAbility, Code: 489, Fields: []sip.Field{{Name: sip.AllowEvents, Value: events}}}
 }
 
-// required is 8.2.2.3.
-func (m *Mux) required(req *sip.Message) error {
-	var unknown []sip.Field
-	for _, n := range [...]sip.Name{sip.Require, sip.ProxyRequire} {
-		for tag := range req.Values(n) {
-			known := false
-			for _, s := range m.supported {
-				known = known || strings.EqualFold(s, string(tag))
-			}
-			if !known {
-				unknown = append(unknown, sip.Field{Name: sip.Unsupported, Value: string(tag)})
-			}
-		}
-	}
-	if unknown != nil {
-		return &sip.Refused{Why: roam.NoAbility, Code: 420, Fields: unknown}
+// hopsLeft refuses what has been forwarded too often. OPTIONS and REGISTER may ask for
+// the hop at which they are spent (11, 16.3).
+func hopsLeft(req *sip.Message) error {
+	hops, found := req.Seconds(sip.MaxForwards)
+	if found && hops == 0 && req.Method() != sip.OPTIONS && req.Method() != sip.REGISTER {
+		return &sip.Refused{Why: roam.LoopDetected, Code: 483}
 	}
 	return nil
 }
 
-// cseq is a CSeq's value.
-func cseq(n uint32, method string) string {
-	return strconv.FormatUint(uint64(n), 10) + " " + method
+// required refuses what needs an extension we do not have, naming each.
+func (m *Mux) required(req *sip.Message) error {
+	var unknown []sip.Field
+	for _, n := range [...]sip.Name{sip.Require, sip.ProxyRequire} {
+		for tag := range req.Values(n) {
+			if !slices.ContainsFunc(m.supported, func(s string) bool { return strings.EqualFold(s, string(tag)) }) {
+				unknown = append(unknown, sip.Field{Name: sip.Unsupported, Value: string(tag)})
+			}
+		}
+	}
+	if unknown == nil {
+		return nil
+	}
+	return &sip.Refused{Why: roam.NoAbility, Code: 420, Fields: unknown}
 }

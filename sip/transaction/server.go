@@ -1,52 +1,80 @@
 package transaction
 
 import (
+	"errors"
+	"hash/maphash"
 	"strconv"
-	"time"
 
 	"github.com/siproam/siproam/loop"
 	"github.com/siproam/siproam/sip"
 )
 
+// state is where a server transaction is (17.2, RFC 6026 8).
+type state uint8
+
+const (
+	trying state = iota
+	proceeding
+	accepted  // a 2xx to INVITE, which its dialog repeats
+	completed // another final answer
+	confirmed // its ACK has come
+	terminated
+)
+
 // Server is a server transaction. A REGISTER or OPTIONS answered in the turn it came in leaves
-// nothing behind (8.2.7); Hold keeps it.
+// nothing behind (8.2.7), nor does an INVITE refused in its turn: its repetition is refused
+// again, so a stranger gets one packet for one. Hold keeps it; without, tx and its request
+// end with the turn.
 type Server struct {
-	layer    *Layer
-	req      *sip.Message
-	flow     *sip.Flow
-	tag      string
-	key      string // in layer.servers; "": not there
-	mergeKey string
-	kept     bool // held: the request owns its bytes
-	answered bool // a final answer was given
-	code     int  // of the last answer
-	last     []byte
-	onCancel func(*sip.Message)
-	repeat   *loop.Timer // G
-	end      *loop.Timer // H, I, J, L, or the limit of a held request
+	layer  *Layer
+	req    *sip.Message
+	method sip.Method
+	flow   *sip.Flow
+	tag    string
+	state  state
+	held   bool
+
+	key, merge string // in layer.servers and merged; "": not there
+	last       []byte // the last answer, for repetitions
+	onCancel   func(*sip.Message)
+	cancelled  *sip.Message // a CANCEL that came before OnCancel
+	repeat     *loop.Timer  // G, or the late 100
+	end        *loop.Timer  // H, I, J, L, or the limit of a held request
 }
 
 // Hold keeps the transaction for a later turn: retransmissions are absorbed, and the
-// request is kept (Request). A held INVITE is answered 100 at once; another request that is
-// unanswered after 10 s gets 500. It returns s.
+// request is kept (Request). An INVITE is answered 100 at once, another request after 3.5 s
+// (RFC 4320 4.1), and 500 when it is unanswered after 10 s. It returns s.
 func (s *Server) Hold() *Server {
-	if s.kept {
+	if s.held || s.state >= accepted {
 		return s
 	}
-	s.kept = true
+	s.held = true
 	s.req = s.req.Keep()
-	if s.key == "" {
-		s.key = string(s.layer.serverKey(s.req, s.req.MethodText()))
-		s.layer.servers[s.key] = s
+	s.list()
+	if s.method == sip.INVITE {
+		s.trying()
+		return s
 	}
-	if s.req.Method() == sip.INVITE {
-		s.layer.w.Response(s.req, 100, "", "")
-		s.layer.w.End("", nil)
-		s.Respond(&s.layer.w)
-	} else {
-		s.end = s.layer.loop.After(held, func() { s.Refuse(errors500) })
-	}
+	s.repeat = s.layer.loop.After(lateTrying, s.trying)
+	s.end = s.layer.loop.After(heldFor, func() { s.Refuse(errTooLate) })
 	return s
+}
+
+// trying answers 100, which has no tag of ours (8.2.6.2).
+func (s *Server) trying() {
+	if s.state != trying {
+		return
+	}
+	w := &s.layer.own
+	w.Response(s.req, 100, "", "")
+	if w.End("", nil) == nil {
+		_ = s.send(100, w.Bytes())
+	}
+}
+
+func (l *Layer) server(m *sip.Message) *Server {
+	return &Server{layer: l, req: m, method: m.Method(), flow: m.Flow}
 }
 
 // Request is the request; after Hold it owns its bytes.
@@ -56,16 +84,46 @@ func (s *Server) Request() *sip.Message { return s.req }
 func (s *Server) Flow() *sip.Flow { return s.flow }
 
 // ToTag is the tag every answer of this transaction carries, unless the request had one.
-func (s *Server) ToTag() string { return s.tag }
+// It is random; the one of what is answered without state is the same for every
+// repetition of the request (8.2.7).
+func (s *Server) ToTag() string {
+	if s.tag == "" {
+		if s.method == sip.REGISTER || s.method == sip.OPTIONS {
+			s.tag = strconv.FormatUint(maphash.Bytes(s.layer.seed, s.layer.serverKey(s.req, s.method)), 36)
+		} else {
+			s.tag = NewTag()
+		}
+	}
+	return s.tag
+}
 
 // Answered says that a final answer was given.
-func (s *Server) Answered() bool { return s.answered }
+func (s *Server) Answered() bool { return s.state >= accepted }
 
 // Start begins a response: Via, From, To with ToTag, Call-ID, CSeq are written. The Writer is
 // the layer's: finish it and call Respond before anything else is begun.
 func (s *Server) Start(code int, reason string) *sip.Writer {
-	s.layer.w.Response(s.req, code, reason, s.tag)
-	return &s.layer.w
+	s.layer.answer.Response(s.req, code, reason, s.ToTag())
+	return &s.layer.answer
+}
+
+// Respond sends the finished w. A final answer is immutable: after one, Respond
+// returns ErrAnswered and sends nothing. It goes by the request's flow; when that is a
+// connection that is gone the error says so, and the answer is lost: we never dial for one.
+// A 2xx to an INVITE is repeated by its dialog.
+func (s *Server) Respond(w *sip.Writer) error {
+	if s.Answered() {
+		return ErrAnswered
+	}
+	b := w.Bytes()
+	if len(b) < len("SIP/2.0 200") {
+		return errors.New("answer was not finished")
+	}
+	code, err := strconv.Atoi(string(b[8:11]))
+	if err != nil {
+		return err
+	}
+	return s.send(code, b)
 }
 
 // Reply is Start, fields, no body, Respond.
@@ -78,109 +136,47 @@ func (s *Server) Reply(code int, fields ...sip.Field) error {
 	return s.Respond(w)
 }
 
-// Refuse answers err as sip.Status has it.
+// Refuse answers err as sip.Status has it. A second final answer is not sent.
 func (s *Server) Refuse(err error) {
+	if s.Answered() {
+		return
+	}
 	code, reason, fields := sip.Status(err)
-	w := s.Start(code, reason)
-	w.AddFields(fields)
-	if w.End("", nil) == nil {
-		s.Respond(w)
-	}
 	if code == 500 {
-		s.layer.log.Error().Str("event", "request.failed").Str("method", s.req.MethodText()).Str("call_id", s.req.CallID()).Err(err).Msg("request failed")
+		s.layer.log.Error().Str("event", "request.failed").Str("method", s.req.MethodText()).
+			Str("call_id", s.req.CallID()).Err(err).Msg("request failed")
 	}
-}
-
-// Respond sends the finished w. A final answer is immutable: after one, Respond
-// returns ErrAnswered and sends nothing. A 2xx to an INVITE is repeated by its dialog.
-func (s *Server) Respond(w *sip.Writer) error {
-	if s.answered {
-		return ErrAnswered
-	}
-	b := w.Bytes()
-	code, _ := strconv.Atoi(string(b[8:11]))
-	s.code, s.answered = code, code >= 200
-	if s.key != "" {
-		s.last = append(s.last[:0], b...)
-	}
-	err := s.layer.sender.Send(s.flow, b) // a gone connection: never dial for a response (18.2.2, RFC 5626)
-	if s.answered {
-		s.finish()
-	}
-	return err
-}
-
-// finish sets the timers of an answered transaction (17.2, RFC 6026 7.1).
-func (s *Server) finish() {
-	s.end.Stop()
-	s.onCancel = nil
-	udp := !s.flow.Transport.Stream()
-	switch {
-	case s.key == "":
-	case s.req.Method() == sip.INVITE && s.code < 300: // Accepted, L
-		s.end = s.layer.loop.After(timerB, s.gone)
-	case s.req.Method() == sip.INVITE: // Completed, G and H
-		s.end = s.layer.loop.After(timerB, s.gone)
-		if udp {
-			s.timerG(T1)
+	w := &s.layer.own
+	w.Response(s.req, code, reason, s.ToTag())
+	w.AddFields(fields)
+	if w.End("", nil) != nil { // a value of err's cannot be written
+		w.Response(s.req, 500, "", s.ToTag())
+		if w.End("", nil) != nil {
+			return
 		}
-	case s.req.Method() == sip.REGISTER || s.req.Method() == sip.OPTIONS || !udp:
-		s.gone()
-	default: // J
-		s.end = s.layer.loop.After(timerB, s.gone)
 	}
-	if s.key != "" && !s.kept { // the request's bytes end with this turn
-		s.kept, s.req = true, s.req.Keep()
-	}
+	_ = s.Respond(w) // a lost connection is no news here
 }
 
-// timerG repeats a refusal until its ACK, doubling to T2 (17.2.1).
-func (s *Server) timerG(after time.Duration) {
-	s.repeat = s.layer.loop.After(after, func() {
-		s.again()
-		s.timerG(min(2*after, T2))
-	})
-}
-
-// again sends the last answer once more.
-func (s *Server) again() {
-	if len(s.last) > 0 && !(s.req.Method() == sip.INVITE && s.answered && s.code < 300) {
-		s.layer.repeatedOut.Add(1)
-		s.layer.sender.Send(s.flow, s.last)
+// OnCancel has fn called when a CANCEL matches, after that was answered 200; at the end of this
+// turn when one has come already. The handler then answers the INVITE 487 itself.
+func (s *Server) OnCancel(fn func(cancel *sip.Message)) {
+	s.onCancel = fn
+	if early := s.cancelled; early != nil {
+		s.cancelled = nil
+		s.layer.loop.Later(func() { s.cancel(early) })
 	}
 }
 
-// Repeat sends a 2xx to an INVITE again, as it was.
-func (s *Server) Repeat() {
-	s.layer.repeatedOut.Add(1)
-	s.layer.sender.Send(s.flow, s.last)
-}
-
-// ack takes an ACK; absorbed is false for one that belongs to a 2xx's dialog.
-func (s *Server) ack() (absorbed bool) {
-	if s.code < 300 {
-		return false
-	}
-	s.repeat.Stop()
-	s.end.Stop()
-	if s.flow.Transport.Stream() {
-		s.gone()
-	} else {
-		s.end = s.layer.loop.After(T4, s.gone) // Confirmed, I
-	}
-	return true
-}
-
-// OnCancel has fn called when a CANCEL matches, after it was answered 200. The handler
-// then answers the INVITE 487 itself.
-func (s *Server) OnCancel(fn func(cancel *sip.Message)) { s.onCancel = fn }
-
-// gone ends the transaction.
-func (s *Server) gone() {
-	s.repeat.Stop()
-	s.end.Stop()
-	delete(s.layer.servers, s.key)
-	if s.mergeKey != "" {
-		delete(s.layer.merged, s.mergeKey)
+// cancel tells the handler of a CANCEL, once.
+func (s *Server) cancel(m *sip.Message) {
+	fn := s.onCancel
+	switch {
+	case s.Answered():
+	case fn != nil:
+		s.onCancel = nil
+		fn(m)
+	case s.cancelled == nil:
+		s.cancelled = m.Keep()
 	}
 }

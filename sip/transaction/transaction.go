@@ -1,35 +1,50 @@
 // Package transaction matches, retransmits and times out (RFC 3261 17, 6026, 4320),
-// and sends each request to its role (Mux). Everything but Layer.Receive and
-// Layer.Closed runs on the loop.
+// and sends each request to its role (Mux).
+//
+// It owns the tables of server and client transactions and their timers. It does not
+// own sockets (Sender), dialogs (a 2xx to INVITE is repeated by its dialog) or policy.
+// Everything but Layer.Receive and Layer.Closed runs on the loop.
 package transaction
 
 import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
 )
 
-// The base timers of RFC 3261 17.1.1.1.
+// The base timers of RFC 3261 17.1.1.1. T1 is a round trip, T2 the longest wait between
+// repetitions, T4 the longest life of a message in the network.
 const (
-	T1 = 500 * time.Millisecond // round trip
-	T2 = 4 * time.Second        // longest wait between repetitions
-	T4 = 5 * time.Second        // longest life of a message in the network
-
-	timerB = 64 * T1          // an INVITE without any response; F, H, J, L, M are as long
-	timerD = 32 * time.Second // a refused INVITE absorbs repetitions
-
-	held = 10 * time.Second // a held request other than INVITE is answered by then
-
-	reachFor = 4 * time.Second // finding hops and opening a flow, each
+	T1 = 500 * time.Millisecond
+	T2 = 4 * time.Second
+	T4 = 5 * time.Second
 )
 
-// Errors that a client transaction ends with, beside roam.Timeout and a transport's own.
+// The timers that end something, by their letters.
+const (
+	timerB = 64 * T1          // INVITE without any response
+	timerD = 32 * time.Second // a refused INVITE of ours takes repetitions
+	timerF = 64 * T1          // another request without its final response
+	timerH = 64 * T1          // a refusal of ours without its ACK
+	timerI = T4               // ACKs are absorbed
+	timerJ = 64 * T1          // repetitions of an answered request are absorbed
+	timerK = T4               // repetitions of a final response are absorbed
+	timerL = 64 * T1          // repetitions of an accepted INVITE are absorbed
+
+	lateTrying = 7 * T1           // Timer E has reached T2 by then: 100 to a request other than INVITE (RFC 4320 4.1)
+	heldFor    = 10 * time.Second // and then 500
+	cancelWait = 64 * T1          // for the final response after CANCEL (9.1)
+	reachFor   = 4 * time.Second  // to find hops, and to open a flow to one
+)
+
+// What a client transaction ends with, beside roam.Timeout, and what Respond returns.
 var (
-	ErrClosed    = errors.New("connection closed")
+	ErrClosed    = fmt.Errorf("connection lost: %w", roam.NotRegistered)
 	ErrCancelled = errors.New("cancelled before it was sent")
 	ErrAnswered  = errors.New("answered already")
 )
@@ -62,7 +77,7 @@ type Destination struct {
 	URI  sip.URI
 }
 
-// NewTag is a tag nobody can guess (19.3).
+// NewTag is a tag of 80 random bits (19.3).
 func NewTag() string { return rand.Text()[:16] }
 
 func newBranch() string { return sip.Cookie + rand.Text() }

@@ -1,0 +1,114 @@
+package transaction
+
+import (
+	"bytes"
+	"strconv"
+
+	"github.com/siproam/siproam/sip"
+)
+
+// serverKey names a request's server transaction (17.2.3): method, sent-by, branch;
+// ACK and CANCEL name the INVITE's (method says so). A request without the magic cookie
+// is named as RFC 2543 does. The key is borrowed until the next one is asked for.
+func (l *Layer) serverKey(m *sip.Message, method sip.Method) []byte {
+	via := m.Value(sip.Via)
+	branch, _ := branchOf(via)
+	k := append(l.key[:0], byte(method))
+	if method == sip.Other {
+		k = append(append(k, m.MethodText()...), ' ')
+	}
+	if hasCookie(branch) {
+		k = appendSentBy(k, via)
+		k = append(append(k, ' '), branch...)
+	} else {
+		k = append(append(k, "2543 "...), m.RequestURI()...)
+		k = append(append(k, ' '), m.FromTag()...)
+		k = append(append(k, ' '), m.CallID()...)
+		k = strconv.AppendUint(append(k, ' '), uint64(m.CSeq()), 10)
+		k = append(append(k, ' '), firstValue(via)...)
+		if method != sip.INVITE { // an ACK has the To tag of the answer
+			k = append(append(k, ' '), m.ToTag()...)
+		}
+	}
+	l.key = k
+	return k
+}
+
+// mergeKey is what requests have in common that came by several ways (8.2.2.2).
+func (l *Layer) mergeKey(m *sip.Message) []byte {
+	k := append(l.key[:0], m.Value(sip.CallID)...)
+	k = append(append(k, ' '), m.Value(sip.CSeq)...)
+	k = append(append(k, ' '), m.FromTag()...)
+	l.key = k
+	return k
+}
+
+// hasCookie says that a branch is unique by itself (8.1.1.7).
+func hasCookie(branch []byte) bool {
+	return len(branch) > len(sip.Cookie) && bytes.EqualFold(branch[:len(sip.Cookie)], []byte(sip.Cookie))
+}
+
+// firstValue is via up to its first comma.
+func firstValue(via []byte) []byte {
+	quoted := false
+	for i, c := range via {
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case c == ',' && !quoted:
+			return via[:i]
+		}
+	}
+	return via
+}
+
+// branchOf is the branch of the topmost Via, nil when it has none; single says that no
+// other value follows in the same field. It allocates nothing.
+func branchOf(via []byte) (branch []byte, single bool) {
+	v := firstValue(via)
+	single = len(v) == len(via)
+	for {
+		i := bytes.IndexByte(v, ';')
+		if i < 0 {
+			return nil, single
+		}
+		v = v[i+1:]
+		p := v
+		if j := bytes.IndexByte(v, ';'); j >= 0 {
+			p = v[:j]
+		}
+		if name, value, found := bytes.Cut(p, []byte("=")); found && bytes.EqualFold(bytes.TrimSpace(name), []byte("branch")) {
+			return bytes.TrimSpace(value), single
+		}
+	}
+}
+
+// appendSentBy appends host and port of the topmost Via, in lower case and without blanks.
+func appendSentBy(k, via []byte) []byte {
+	head, _, _ := bytes.Cut(firstValue(via), []byte(";"))
+	by := bytes.TrimSpace(head[bytes.LastIndexByte(head, '/')+1:]) // "UDP host:port"
+	if i := bytes.IndexAny(by, " \t"); i >= 0 {
+		by = by[i:]
+	}
+	for _, c := range by {
+		switch {
+		case c == ' ' || c == '\t':
+		case 'A' <= c && c <= 'Z':
+			k = append(k, c+'a'-'A')
+		default:
+			k = append(k, c)
+		}
+	}
+	return k
+}
+
+// manyVias says that m has more than one Via field.
+func manyVias(m *sip.Message) bool {
+	n := 0
+	for range m.Values(sip.Via) {
+		if n++; n > 1 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,137 @@
+package transaction
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/siproam/siproam/metric"
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/siptest"
+)
+
+// The layer answers what its handler returns, or when it does nothing.
+func TestHandlerErrors(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{roam.NotAllowed, "SIP/2.0 403 Forbidden"},
+		{errors.New("disk full"), "SIP/2.0 500 Server Internal Error"},
+		{nil, "SIP/2.0 500 Server Internal Error"},
+	} {
+		run(t, time.Minute, func(*Server, *sip.Message) error { return c.err }, func(t *testing.T, o *office) {
+			o.In(phone, request("MESSAGE", "z9hG4bKa", "", ""))
+			if got := o.One(); got.Line() != c.want || strings.Contains(got.Text, "disk") {
+				t.Errorf("%v: got %q, want %q", c.err, got.Text, c.want)
+			}
+		})
+	}
+}
+
+// A panic costs one message: it is answered 500, and the rest of its batch is served.
+func TestPanic(t *testing.T) {
+	h := func(tx *Server, req *sip.Message) error {
+		if req.CSeq() == 1 {
+			if req.Method() == sip.INVITE {
+				tx.Hold()
+			}
+			panic("a bug")
+		}
+		return tx.Reply(200)
+	}
+	for _, method := range []string{"MESSAGE", "INVITE"} {
+		run(t, time.Minute, h, func(t *testing.T, o *office) {
+			o.crash = false
+			one := siptest.Message(t, phone, request(method, "z9hG4bKa", "", ""))
+			two := siptest.Message(t, phone, strings.ReplaceAll(request("MESSAGE", "z9hG4bKb", "", ""), "CSeq: 1", "CSeq: 2"))
+			released := false
+			o.Receive([]*sip.Message{one, two}, func() { released = true })
+			o.Do(func() {})
+			lines := siptest.Lines(o.Take())
+			if n := len(lines); n < 2 || lines[n-2] != "SIP/2.0 500 Server Internal Error" || lines[n-1] != "SIP/2.0 200 OK" || !released {
+				t.Errorf("%s: sent %q, released %v", method, lines, released)
+			}
+		})
+	}
+}
+
+// A full table refuses what is new, drops a REGISTER over UDP, and serves what is under way.
+func TestFull(t *testing.T) {
+	var tx *Server
+	run(t, time.Minute, hold(&tx), func(t *testing.T, o *office) {
+		o.most = 1
+		o.In(phone, request("INVITE", "z9hG4bKa", "", ""))
+		first := tx
+		o.Take()
+		o.In(phone, request("MESSAGE", "z9hG4bKb", "", ""))
+		if got := o.One(); got.Line() != "SIP/2.0 503 Service Unavailable" || got.Header(sip.RetryAfter) == "" {
+			t.Errorf("got %q", got.Text)
+		}
+		o.In(phone, request("REGISTER", "z9hG4bKc", "", ""))
+		if got := o.Take(); len(got) != 0 {
+			t.Errorf("REGISTER over UDP: got %q, want nothing", siptest.Lines(got))
+		}
+		o.In(tcp, request("REGISTER", "z9hG4bKc", "", ""))
+		if got := o.One().Line(); got != "SIP/2.0 503 Service Unavailable" {
+			t.Errorf("REGISTER over TCP: got %q", got)
+		}
+		o.In(phone, request("BYE", "z9hG4bKd", "2", ""))
+		o.Do(func() { tx.Reply(200); first.Reply(487) })
+		if got := o.At("SIP/2.0 200"); len(got) != 1 {
+			t.Errorf("BYE in a dialog answered %d times, want 1", len(got))
+		}
+	})
+}
+
+// A loop that takes no more drops the batch, gives its buffers back and counts it.
+func TestLoopFull(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, w *siptest.Wire) {
+		set := &metric.Set{}
+		l := NewLayer(w.Loop, w, set, zerolog.Nop())
+		l.Handle(HandlerFunc(func(tx *Server, _ *sip.Message) error { return tx.Reply(200) }))
+		block := make(chan struct{})
+		for w.Loop.Post(func() { <-block }) == nil {
+		}
+		released := 0
+		m := siptest.Message(t, phone, request("OPTIONS", "z9hG4bKa", "", ""))
+		l.Receive([]*sip.Message{m, m}, func() { released++ })
+		close(block)
+		w.Do(func() {})
+		if n, _ := l.overload.With("loop").Count(); n != 2 || released != 1 || len(w.Take()) != 0 {
+			t.Errorf("counted %d, want 2; released %d, want 1", n, released)
+		}
+	})
+}
+
+// The gauge and the counters can be read while the loop runs.
+func TestMetrics(t *testing.T) {
+	var tx *Server
+	siptest.Run(t, func(t *testing.T, w *siptest.Wire) {
+		set := &metric.Set{}
+		l := NewLayer(w.Loop, w, set, zerolog.Nop())
+		l.Handle(hold(&tx))
+		w.To = l
+		w.In(phone, request("INVITE", "z9hG4bKa", "", ""))
+		w.In(phone, request("INVITE", "z9hG4bKa", "", ""))
+		for _, f := range set.Families() {
+			if f.Name == "sip_transactions" {
+				f.Read(func(v float64, _ ...string) {
+					if v != 1 {
+						t.Errorf("sip_transactions %v, want 1", v)
+					}
+				})
+			}
+		}
+		in, _ := l.repeatedIn.Count()
+		out, _ := l.repeatedOut.Count()
+		if in != 1 || out != 1 {
+			t.Errorf("repeated in %d, out %d, want 1 and 1", in, out)
+		}
+		w.Do(func() { tx.Reply(486) })
+	})
+}

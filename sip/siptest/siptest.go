@@ -1,4 +1,5 @@
-// Package siptest writes SIP messages the way people read them, for tests.
+// Package siptest writes SIP messages the way people read them, for tests, and is a wire
+// that keeps what was sent and when (Wire).
 package siptest
 
 import (

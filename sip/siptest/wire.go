@@ -1,5 +1,3 @@
-// Package siptest is a wire for tests of what runs on the loop: it keeps what was sent,
-// and when, and brings in what a test writes. Time is testing/synctest's; there are no sockets.
 package siptest
 
 import (
@@ -45,7 +43,8 @@ func (s Sent) Header(n sip.Name) string {
 	return value
 }
 
-// Wire is a transaction.Sender. Its methods are called from the test's goroutine, but for
+// Wire is a wire for tests of what runs on the loop: it keeps what was sent, and when, and
+// brings in what a test writes. Time is testing/synctest's; there are no sockets. It is a transaction.Sender. Its methods are called from the test's goroutine, but for
 // the Sender's own.
 type Wire struct {
 	T    *testing.T
@@ -88,24 +87,11 @@ func flow(t roam.Transport, remote string, id uint64) *sip.Flow {
 	}
 }
 
-// Message reads text, whose lines may end in a bare LF and that may lack its last empty line.
-func Message(t *testing.T, f *sip.Flow, text string) *sip.Message {
-	t.Helper()
-	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n", "\r\n")
-	if !strings.Contains(text, "\r\n\r\n") {
-		text = strings.TrimRight(text, "\r\n") + "\r\n\r\n"
-	}
-	m := &sip.Message{Flow: f}
-	if err := sip.Parse([]byte(text), m); err != nil {
-		t.Fatalf("%v in\n%s", err, text)
-	}
-	return m
-}
-
 // In brings text in by f and waits until it was handled.
 func (w *Wire) In(f *sip.Flow, text string) {
 	w.T.Helper()
-	m := Message(w.T, f, text)
+	m := Message(w.T, text)
+	m.Flow = f
 	w.To.Receive([]*sip.Message{m}, func() { clear(m.Bytes()) }) // who keeps what is borrowed reads zeros
 	synctest.Wait()
 }

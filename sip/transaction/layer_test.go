@@ -47,8 +47,8 @@ func TestPanic(t *testing.T) {
 	for _, method := range []string{"MESSAGE", "INVITE"} {
 		run(t, time.Minute, h, func(t *testing.T, o *office) {
 			o.crash = false
-			one := siptest.Message(t, phone, request(method, "z9hG4bKa", "", ""))
-			two := siptest.Message(t, phone, strings.ReplaceAll(request("MESSAGE", "z9hG4bKb", "", ""), "CSeq: 1", "CSeq: 2"))
+			one := message(t, request(method, "z9hG4bKa", "", ""))
+			two := message(t, strings.ReplaceAll(request("MESSAGE", "z9hG4bKb", "", ""), "CSeq: 1", "CSeq: 2"))
 			released := false
 			o.Receive([]*sip.Message{one, two}, func() { released = true })
 			o.Do(func() {})
@@ -98,7 +98,7 @@ func TestLoopFull(t *testing.T) {
 		for w.Loop.Post(func() { <-block }) == nil {
 		}
 		released := 0
-		m := siptest.Message(t, phone, request("OPTIONS", "z9hG4bKa", "", ""))
+		m := message(t, request("OPTIONS", "z9hG4bKa", "", ""))
 		l.Receive([]*sip.Message{m, m}, func() { released++ })
 		close(block)
 		w.Do(func() {})

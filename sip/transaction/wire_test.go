@@ -96,3 +96,10 @@ func (o *office) ask(to Destination, method string, out *outcome) (c *Client) {
 	o.Do(func() { c = o.Request(to, build(method), out.on) })
 	return c
 }
+
+// message is what a phone sends, as the transport hands it over.
+func message(t *testing.T, text string) *sip.Message {
+	m := siptest.Message(t, text)
+	m.Flow = phone
+	return m
+}

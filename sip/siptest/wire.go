@@ -117,8 +117,9 @@ func (w *Wire) Do(fn func()) {
 	synctest.Wait()
 }
 
-// Sleep lets d pass.
+// Sleep lets d pass. What the test has read so far happened before what d brings.
 func (w *Wire) Sleep(d time.Duration) {
+	w.Do(func() {})
 	time.Sleep(d)
 	synctest.Wait()
 }

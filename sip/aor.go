@@ -34,10 +34,11 @@ func (u URI) number() (AOR, error) {
 		return AOR(u.User), nil
 	}
 	context, _ := u.Params.Get("phone-context")
-	if context == "" || context[0] == '+' || !every(context, hostChar) {
+	host, rest, ok := cutHost(context)
+	if !ok || rest != "" {
 		return "", &Refused{Why: roam.Incomplete}
 	}
-	return AOR(u.User + "@" + trimDot(lower(context))), nil
+	return AOR(escape(nil, u.User, userMarks)) + "@" + AOR(trimDot(host)), nil
 }
 
 func trimDot(host string) string { return strings.TrimSuffix(host, ".") }

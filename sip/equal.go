@@ -32,6 +32,9 @@ func sameHost(a, b string) bool {
 // agree says that each parameter of a is equal in b or, unless strict, absent there and
 // of no weight.
 func agree(a, b Params, strict bool) bool {
+	if a == b {
+		return true
+	}
 	for name, value := range a.all {
 		other, found := b.Get(name)
 		if found && !equalFold(unquote(value), other) || !found && (strict || weighty(name)) {

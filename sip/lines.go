@@ -17,6 +17,7 @@ func (p *parser) headers(at int) {
 			break
 		}
 		if end == at {
+			p.lines++
 			m.body = span{uint32(next), uint32(len(m.raw))}
 			break
 		}
@@ -98,7 +99,7 @@ func unfold(raw []byte, at int) (out []byte, ok bool) {
 			at, start = next, next
 			continue
 		}
-		if name, _, _ := bytes.Cut(raw[start:at+i], []byte{':'}); lookup(view(trimRight(name))) == ContentLength {
+		if name, _, _ := bytes.Cut(raw[at:at+i], []byte{':'}); at == start && lookup(view(trimRight(name))) == ContentLength {
 			ok = false
 		}
 		out = append(trimRight(append(out, raw[at:at+i]...)), ' ')

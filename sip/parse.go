@@ -60,7 +60,7 @@ type parser struct {
 	m      *Message
 	seen   set
 	length int  // Content-Length, -1: none
-	lines  int  // header lines so far, the start line with them
+	lines  int  // lines so far, the start line not among them
 	bare   bool // a bare LF was seen
 
 	failed, close bool
@@ -106,7 +106,6 @@ func (p *parser) startLine() (next int, ok bool) {
 	if !ok {
 		p.failed, p.code = true, 0
 	}
-	p.lines = 1
 	return end + 1, ok
 }
 

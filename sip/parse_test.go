@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/siproam/siproam/sip"
 	"github.com/siproam/siproam/sip/siptest"
@@ -180,6 +181,7 @@ func TestParseRefuses(t *testing.T) {
 		{"bare LF", invite("Subject: a\nl: 5"), "400 close"},
 		{"bare CR", invite("Subject: a\rl: 5"), "400 close"},
 		{"LF CR LF", invite("Subject: a\n\r\nX: y"), "400 close"},
+		{"CR CR LF and no end", []byte("INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP a\r\r\n"), "drop close"},
 		{"CR CR LF", invite("Subject: a\r\r\nX: y"), "400 close"},
 		{"NUL", invite("Subject: a\x00b"), "400 close"},
 		{"a line of blanks", invite("Subject: a\r\n \r\nX: y"), "400 close"},
@@ -273,6 +275,47 @@ func TestParseReuses(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { sip.Parse(register, &m) }); n != 0 {
 		t.Errorf("Parse into a used Message allocates %v times, want 0", n)
+	}
+}
+
+// No input takes more than time in proportion to its length.
+func TestNothingIsQuadratic(t *testing.T) {
+	const n = 65000
+	fill := func(s string) string { return strings.Repeat(s, n/len(s)) }
+	for name, b := range map[string][]byte{
+		"folds without a colon":  invite("X" + fill("\r\n x")),
+		"folds":                  invite("X: y" + fill("\r\n x")),
+		"URI parameters":         invite("Contact: <sip:a@b" + fill(";a=b") + ">"),
+		"URI headers":            invite("Contact: <sip:a@b?x=y" + fill("&a=b") + ">"),
+		"header parameters":      invite("Contact: <sip:a@b>" + fill(";a=b")),
+		"Vias":                   invite("Via: SIP/2.0/UDP a" + fill(",SIP/2.0/UDP a")),
+		"open brackets":          invite("Contact: " + fill("<,")),
+		"open quotes":            invite("Contact: " + fill(`"\",`)),
+		"NULs":                   invite("X: " + fill("\x00")),
+		"bare LFs":               invite("X: " + fill("\n")),
+		"bare CRs":               invite("X: " + fill("\r")),
+		"blanks":                 invite("X: " + fill(" ")),
+		"CRLFs first":            []byte(fill("\r\n")),
+		"escapes":                invite("To: <sip:" + fill("%41") + "@b>"),
+		"list of empty elements": invite("Supported: " + fill(",")),
+	} {
+		start := time.Now()
+		var m sip.Message
+		sip.Parse(b, &m)
+		whole(&m)
+		for v := range m.Values(sip.Contact) {
+			if a, err := sip.ParseAddress(v); err == nil {
+				a.URI.Equal(a.URI)
+			}
+		}
+		var f sip.Framer
+		for _, c := range b {
+			f.Feed([]byte{c})
+			f.Next()
+		}
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("%s: took %v", name, took)
+		}
 	}
 }
 

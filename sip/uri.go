@@ -20,6 +20,10 @@ type URI struct {
 	Headers  string // as written, after "?"
 }
 
+// maxParams is the most parameters, and the most headers, a URI may have: comparing two
+// URIs takes the product of theirs.
+const maxParams = 64
+
 // unknownScheme is the problem of a URI that is none of ours but well formed.
 const unknownScheme = "unknown scheme"
 
@@ -87,7 +91,7 @@ func (u *URI) sip(s string) string {
 	}
 	u.Host, u.Port = host, port
 	rest, headers, found := strings.Cut(rest, "?")
-	if found && (headers == "" || !every(headers, hdrChar) || !escapesRight(headers)) {
+	if found && (headers == "" || !every(headers, hdrChar) || !escapesRight(headers) || strings.Count(headers, "&") >= maxParams) {
 		return "URI headers"
 	}
 	u.Headers = headers
@@ -103,10 +107,10 @@ func (u *URI) params(s string, c class) string {
 		return "URI parameters"
 	}
 	s = s[1:]
-	for rest, more := s, true; more; {
+	for n, rest, more := 0, s, true; more; n++ {
 		var one string
 		one, rest, more = strings.Cut(rest, ";")
-		if one == "" || one[0] == '=' || !every(one, c) {
+		if n == maxParams || one == "" || one[0] == '=' || !every(one, c) {
 			return "URI parameters"
 		}
 	}
@@ -168,7 +172,13 @@ func cutHost(s string) (host, rest string, ok bool) {
 		a, err := netip.ParseAddr(s[1 : i-1])
 		return lower(s[:i]), s[i:], err == nil && a.Is6() && a.Zone() == ""
 	}
-	n := count(s, hostChar)
+	n := 0
+	for n < len(s) && classes[s[n]]&hostChar != 0 {
+		if s[n] == '.' && (n == 0 || s[n-1] == '.') {
+			return "", "", false // an empty label
+		}
+		n++
+	}
 	return lower(s[:n]), s[n:], n > 0
 }
 

@@ -59,16 +59,21 @@ func (c *Call) ring() {
 		return
 	}
 	c.limitRinging()
+	rung := len(c.bs)
+	var why error
 	for _, t := range targets {
 		if err := c.forkPhone(t); err != nil {
+			why = err
 			s.log.Debug().Str("call", c.id).Str("contact", t.URI).Err(err).Msg("cannot ring")
 		}
 	}
 	for _, t := range offices {
-		_ = c.forkOffice(roam.Location{Office: t.Office, Switch: t.URI, Epoch: c.callee.line.Epoch})
+		if err := c.forkOffice(roam.Location{Office: t.Office, Switch: t.URI, Epoch: c.callee.line.Epoch}); err != nil {
+			why = err
+		}
 	}
-	if len(c.bs) == 0 {
-		c.refuse(roam.NotRegistered)
+	if len(c.bs) == rung {
+		c.refuse(why)
 	}
 }
 

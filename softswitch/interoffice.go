@@ -1,6 +1,7 @@
 package softswitch
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -47,7 +48,10 @@ func (c *Call) toOffice(at roam.Location) {
 		return
 	}
 	c.limitRinging()
-	if err := c.forkOffice(at); err != nil {
+	switch err := c.forkOffice(at); {
+	case errors.Is(err, roam.NotAcceptable) || errors.Is(err, roam.NoCapacity):
+		c.refuse(err)
+	case err != nil: // no softswitch by that URI
 		c.again(nil, nil)
 	}
 }

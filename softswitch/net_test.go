@@ -32,10 +32,9 @@ type network struct {
 	ctx   context.Context
 	wg    sync.WaitGroup
 
-	router   *store
-	offices  map[roam.OfficeID]*office
-	phones   []*phone
-	ledgerOf func(cdr roam.CDR, done func(error))
+	router  *store
+	offices map[roam.OfficeID]*office
+	phones  []*phone
 
 	mu   sync.Mutex
 	sent []string // "192.0.2.1:5060 INVITE sip:…", in order
@@ -148,7 +147,7 @@ type office struct {
 	writes  []string // ids in the order they were written, "open" or "end" behind
 	bridges int      // open ones
 	limit   int      // most bridges, 0: any
-	refuse  bool     // media refuses SDP
+	diskErr error    // what the ledger says
 }
 
 // office makes the office id at 192.0.2.n: phones at :5060, partners at :5067.
@@ -187,7 +186,8 @@ func (o *office) Write(cdr roam.CDR, done func(error)) {
 		state = " open"
 	}
 	o.writes = append(o.writes, cdr.Role+state)
-	o.loop.After(20*time.Millisecond, func() { done(nil) })
+	err := o.diskErr
+	o.loop.After(20*time.Millisecond, func() { done(err) })
 }
 
 // row is the record of user, which must be the only one.
@@ -224,7 +224,7 @@ type fakeBridge struct {
 }
 
 func (b *fakeBridge) Pass(from, to string, sdp []byte, peer, toPeer media.Peer) ([]byte, error) {
-	if b.office.refuse || bytes.Contains(sdp, []byte("unusable")) {
+	if bytes.Contains(sdp, []byte("unusable")) {
 		return nil, roam.NotAcceptable
 	}
 	return fmt.Appendf(nil, "%s>%s:%s", b.office.id, from[:1]+">"+to[:1], sdp), nil
@@ -344,7 +344,8 @@ type phone struct {
 	invited []*sip.Message
 	acks    []string // bodies of ACKs
 	d       *dialog.Dialog
-	got     []int // of our own INVITE
+	ringing *transaction.Server // their INVITE
+	got     []int               // of our own INVITE
 	bodies  []string
 	ended   []dialog.End
 	res     *sip.Message // the last final one
@@ -394,6 +395,7 @@ func (net *network) phone(user roam.UserID, addr string) *phone {
 		p.offered = string(req.Body())
 		p.d = p.table.Accept(tx, "", p)
 		p.invited = append(p.invited, tx.Request())
+		p.ringing = tx
 		p.answer(p, tx)
 		return nil
 	}))
@@ -506,6 +508,15 @@ func (p *phone) last() int {
 	}
 	return p.got[len(p.got)-1]
 }
+
+// logged is what the offices have logged.
+func (net *network) logged() string {
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	return net.log.String()
+}
+
+func synctestWait() { synctest.Wait() }
 
 // pass lets d go by.
 func pass(d time.Duration) { time.Sleep(d); synctest.Wait() }

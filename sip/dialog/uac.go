@@ -127,7 +127,7 @@ func (d *Dialog) sendAck() { d.table.tl.Ack(d.destination(), d.ack) }
 // (481, 408 and a timeout end the dialog, after on). For INVITE, a 2xx needs Ack.
 // Two INVITEs at once are refused with roam.TooBusy at once (14.1); the caller waits and repeats.
 func (d *Dialog) Request(method sip.Method, a Answer, on func(res *sip.Message, err error)) {
-	if d.over || method == sip.INVITE && (d.inviting || d.invited != nil) {
+	if d.over || method == sip.INVITE && (d.inviting || d.asked()) {
 		d.table.loop.Later(func() { on(nil, roam.TooBusy) })
 		return
 	}

@@ -115,6 +115,9 @@ func (w *waiting) again(l *loop.Loop, after time.Duration) {
 	})
 }
 
+// asked says that a re-INVITE of theirs waits for its answer, which may also come by tx.Refuse.
+func (d *Dialog) asked() bool { return d.invited != nil && !d.invited.Answered() }
+
 // request takes a request of this dialog (12.2.2).
 func (d *Dialog) request(tx *transaction.Server, req *sip.Message) error {
 	d.flow = req.Flow // a phone may have come back by another way
@@ -139,7 +142,7 @@ func (d *Dialog) request(tx *transaction.Server, req *sip.Message) error {
 		d.end(End{Req: req.Keep(), Remote: true})
 		return nil
 	case sip.INVITE: // 14.2
-		if d.invited != nil || d.server != nil {
+		if d.asked() || d.server != nil {
 			return &sip.Refused{Why: roam.Stale, Code: 500, Fields: []sip.Field{{Name: sip.RetryAfter, Value: "3"}}}
 		}
 		if d.inviting {

@@ -1,0 +1,242 @@
+package softswitch
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/dialog"
+	"github.com/siproam/siproam/sip/transaction"
+)
+
+// talking is alice of north in a call with carol of south: SDP passes two relays.
+func talking(t *testing.T, story func(net *network, a, b *phone)) {
+	world(t, func(t *testing.T, net *network, north, south, west *office) {
+		a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
+		b := net.phone(carol, "198.51.100.2:5060").register(south, "", 1)
+		a.call("2001", "offer")
+		pass(5 * time.Second)
+		if a.last() != 200 {
+			t.Fatalf("got %v, want 200", a.got)
+		}
+		story(net, a, b)
+		pass(5 * time.Second)
+		if len(a.ended) == 0 {
+			a.bye()
+		}
+	})
+}
+
+// ask sends an in-dialog request and gives its answer's code and body.
+func (p *phone) ask(m sip.Method, typ, body string) (code int, answer string) {
+	p.do(func() {
+		p.d.Request(m, dialog.Answer{Type: typ, Body: []byte(body)}, func(res *sip.Message, err error) {
+			if err != nil {
+				p.net.t.Errorf("%s: %v", m, err)
+				return
+			}
+			if code = res.Status(); code >= 200 {
+				answer = string(res.Body())
+				if m == sip.INVITE && code < 300 && p.onOK == nil {
+					p.d.Ack("", nil)
+				}
+			}
+		})
+	})
+	pass(time.Second)
+	return code, answer
+}
+
+// answering answers in-dialog requests with code and a body that names what was asked.
+func answering(code int, got *[]string) func(p *phone, tx *transaction.Server, req *sip.Message) {
+	return func(p *phone, tx *transaction.Server, req *sip.Message) {
+		*got = append(*got, req.MethodText()+" "+mediaType(req)+" "+string(req.Body()))
+		a := dialog.Answer{Code: code}
+		if req.Method() == sip.INVITE && code < 300 {
+			a.Type, a.Body = sdpType, []byte("answer")
+		}
+		p.d.Respond(tx, a)
+	}
+}
+
+func TestHoldFromEitherEnd(t *testing.T) {
+	talking(t, func(net *network, a, b *phone) {
+		var atA, atB []string
+		a.onLater, b.onLater = answering(200, &atA), answering(200, &atB)
+		if code, sdp := a.ask(sip.INVITE, sdpType, "hold"); code != 200 || sdp != "north>B>A:south>B>A:answer" {
+			t.Errorf("hold by the caller: got %d %q", code, sdp)
+		}
+		if code, sdp := b.ask(sip.INVITE, sdpType, "hold"); code != 200 || sdp != "south>A>B:north>A>B:answer" {
+			t.Errorf("hold by the callee: got %d %q", code, sdp)
+		}
+		if code, _ := b.ask(sip.INVITE, sdpType, "resume"); code != 200 {
+			t.Errorf("resume by the callee: got %d", code)
+		}
+		if len(atB) != 1 || atB[0] != "INVITE application/sdp south>A>B:north>A>B:hold" || len(atA) != 2 || atA[1] != "INVITE application/sdp north>B>A:south>B>A:resume" {
+			t.Errorf("callee got %q, caller got %q", atB, atA)
+		}
+	})
+}
+
+// A re-INVITE that is refused leaves the call up; a challenge or 481 of one leg is nothing for the other.
+func TestReinviteRefused(t *testing.T) {
+	for code, want := range map[int]int{488: 488, 491: 491, 415: 415, 401: 403, 503: 500} {
+		talking(t, func(net *network, a, b *phone) {
+			var got []string
+			b.onLater = answering(code, &got)
+			if c, _ := a.ask(sip.INVITE, sdpType, "hold"); c != want || len(a.ended)+len(b.ended) != 0 {
+				t.Errorf("%d: got %d, want %d; ended %v %v", code, c, want, a.ended, b.ended)
+			}
+		})
+	}
+}
+
+// Both hold at the same time: each gets 491 and tries again (14.1).
+func TestGlare(t *testing.T) {
+	talking(t, func(net *network, a, b *phone) {
+		var ga, gb int
+		on := func(p *phone, code *int) {
+			p.loop.Post(func() {
+				p.d.Request(sip.INVITE, dialog.Answer{Type: sdpType, Body: []byte("hold")}, func(res *sip.Message, err error) {
+					if err == nil && res.Status() >= 200 {
+						*code = res.Status()
+					}
+				})
+			})
+		}
+		on(a, &ga)
+		on(b, &gb)
+		pass(time.Second)
+		if ga != 491 || gb != 491 {
+			t.Errorf("glare: got %d and %d, want 491 and 491", ga, gb)
+		}
+		var got []string
+		b.onLater = answering(200, &got)
+		if code, _ := a.ask(sip.INVITE, sdpType, "hold"); code != 200 {
+			t.Errorf("after glare: got %d, want 200", code)
+		}
+	})
+}
+
+// INVITE without SDP: the callee offers in its 200, the caller answers in the ACK (13.2.1).
+func TestLateOffer(t *testing.T) {
+	world(t, func(t *testing.T, net *network, north, south, west *office) {
+		a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
+		b := net.phone(carol, "198.51.100.2:5060").register(south, "", 1)
+		a.onOK = func() { a.loop.After(200*time.Millisecond, func() { a.d.Ack(sdpType, []byte("my answer")) }) }
+		a.call("2001", "")
+		pass(5 * time.Second)
+		if a.last() != 200 || b.offered != "" || a.bodies[len(a.bodies)-1] != "north>B>A:south>B>A:answer of 2001@south.example" {
+			t.Errorf("got %v %q, the callee was offered %q", a.got, a.bodies, b.offered)
+		}
+		if len(b.acks) != 1 || b.acks[0] != "south>A>B:north>A>B:my answer" {
+			t.Errorf("ACKs at the callee: %q", b.acks)
+		}
+		a.bye()
+		if len(b.ended) != 1 || len(b.acks) != 1 {
+			t.Errorf("the callee ended %v, ACKs %q", b.ended, b.acks)
+		}
+	})
+}
+
+// The same in a re-INVITE.
+func TestLateOfferInReinvite(t *testing.T) {
+	talking(t, func(net *network, a, b *phone) {
+		var atB []string
+		b.onLater = answering(200, &atB)
+		b.acks = nil
+		a.onOK = func() {}
+		code, offer := a.ask(sip.INVITE, "", "")
+		if code != 200 || offer != "north>B>A:south>B>A:answer" {
+			t.Errorf("got %d %q", code, offer)
+		}
+		if len(b.acks) != 0 {
+			t.Errorf("acknowledged before the caller's answer: %q", b.acks)
+		}
+		a.do(func() { a.d.Ack(sdpType, []byte("later")) })
+		pass(time.Second)
+		if len(b.acks) != 1 || b.acks[0] != "south>A>B:north>A>B:later" {
+			t.Errorf("ACKs at the callee: %q", b.acks)
+		}
+	})
+}
+
+// The caller hangs up between the late offer's 200 and its own answer.
+func TestLateOfferAbandoned(t *testing.T) {
+	world(t, func(t *testing.T, net *network, north, south, west *office) {
+		a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
+		b := net.phone(bob, "198.51.100.2:5060").register(north, "", 1)
+		a.onOK = func() { a.d.Ack("", nil); a.d.Bye(0, "") }
+		a.call("1002", "")
+		pass(5 * time.Second)
+		if len(b.ended) != 1 || len(b.acks) != 1 {
+			t.Errorf("the callee ended %v, ACKs %q", b.ended, b.acks)
+		}
+	})
+}
+
+func TestInDialog(t *testing.T) {
+	talking(t, func(net *network, a, b *phone) {
+		var atA, atB []string
+		a.onLater, b.onLater = answering(200, &atA), answering(200, &atB)
+		for _, c := range []struct {
+			m         sip.Method
+			typ, body string
+			code      int
+		}{
+			{sip.INFO, "application/dtmf-relay", "Signal=5\r\nDuration=160\r\n", 200},
+			{sip.MESSAGE, "text/plain", "hello", 200},
+			{sip.UPDATE, "", "", 200},
+			{sip.UPDATE, sdpType, "v", 200},
+			{sip.INVITE, "application/isup", "x", 415},
+			{sip.INVITE, sdpType, "unusable", 488},
+			{sip.OPTIONS, "", "", 200},
+			{sip.REFER, "", "", 405},
+			{sip.NOTIFY, "", "", 405},
+		} {
+			for _, p := range []*phone{a, b} {
+				if code, _ := p.ask(c.m, c.typ, c.body); code != c.code {
+					t.Errorf("%s %s from %s: got %d, want %d", c.m, c.typ, p.user, code, c.code)
+				}
+			}
+		}
+		want := "INFO application/dtmf-relay Signal=5\r\nDuration=160\r\n; MESSAGE text/plain hello; UPDATE  ; UPDATE application/sdp "
+		if got := strings.Join(atB, "; "); got != want+"south>A>B:north>A>B:v" {
+			t.Errorf("the callee got %q", got)
+		}
+		if got := strings.Join(atA, "; "); got != want+"north>B>A:south>B>A:v" {
+			t.Errorf("the caller got %q", got)
+		}
+	})
+}
+
+// A stranger who knows the tags ends nothing; the phone itself may come back by another port.
+func TestStrangersBye(t *testing.T) {
+	for _, c := range []struct {
+		addr string
+		code int
+	}{{"203.0.113.9:5060", 403}, {"198.51.100.1:40000", 200}} {
+		talking(t, func(net *network, a, b *phone) {
+			north := net.offices["north"]
+			x := net.phone("9999@north.example", c.addr)
+			callID, local, remote := a.d.ID()
+			code := 0
+			x.do(func() {
+				x.tl.Request(transaction.Destination{Flow: net.flow(a.tr, x.addrs[0], north.addrs[0])}, func(w *sip.Writer, f *sip.Flow) error {
+					w.Request("BYE", "sip:192.0.2.1:5060")
+					w.Add(sip.MaxForwards, "70")
+					w.Add(sip.From, "<sip:1001@north.example>;tag="+local)
+					w.Add(sip.To, "<sip:2001@192.0.2.1>;tag="+remote)
+					w.Add(sip.CallID, callID)
+					w.Add(sip.CSeq, "9 BYE")
+					return w.End("", nil)
+				}, func(res *sip.Message, err error) { code = res.Status() })
+			})
+			pass(time.Second)
+			if code != c.code || (len(b.ended) == 1) != (c.code == 200) {
+				t.Errorf("BYE from %s: got %d, callee ended %v, want %d", c.addr, code, b.ended, c.code)
+			}
+		})
+	}
+}

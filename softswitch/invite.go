@@ -1,7 +1,6 @@
 package softswitch
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/siproam/siproam/roam"
@@ -13,7 +12,7 @@ import (
 // invite takes an INVITE outside any dialog: who calls (DESIGN 9), then whom.
 func (s *Switch) invite(tx *transaction.Server, req *sip.Message) error {
 	to, err := sip.ParseURI(req.RequestURI())
-	if sos(req) || err == nil && req.Flow.Partner == "" && plan.Emergency(to.User, &s.cfg.Numbers) {
+	if err == nil && req.Flow.Partner == "" && plan.Emergency(to.User, &s.cfg.Numbers) {
 		return s.emergency(req)
 	}
 	switch {
@@ -128,13 +127,6 @@ func (s *Switch) claims(req *sip.Message) (aors []sip.AOR) {
 		add(req.Value(sip.From))
 	}
 	return aors
-}
-
-// sos says that req asks for an emergency service by its URN (RFC 5031).
-func sos(req *sip.Message) bool {
-	const urn = "urn:service:sos"
-	u := req.RequestURI()
-	return len(u) >= len(urn) && bytes.EqualFold(u[:len(urn)], []byte(urn))
 }
 
 // emergency refuses an emergency call so that the phone tries another line: no outside line

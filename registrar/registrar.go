@@ -1,18 +1,31 @@
 // Package registrar is the registration server G: it reads REGISTERs (RFC 3261 10.3), asks and
 // answers other registrars (DESIGN 6), feeds package control and does what it says.
+//
+// A REGISTER that changes nothing touches memory only and is answered in its turn. Everything
+// that must wait is a held transaction and an event to come. It trusts a partner's words only on
+// a flow that is a partner's (sip.Flow.Partner), whatever a message claims.
+//
+// It implements RFC 3261 10, RFC 5626 as far as +sip.instance and reg-id, and the reg event
+// package (RFC 3680) as the notice between offices that a device has moved. It leaves out GRUU
+// (RFC 5627), third-party registration and subscriptions.
 package registrar
 
 import (
 	"context"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/siproam/siproam/loop"
 	"github.com/siproam/siproam/metric"
+	"github.com/siproam/siproam/registrar/control"
 	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/seal"
 	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/digest"
 	"github.com/siproam/siproam/sip/transaction"
 	"github.com/siproam/siproam/store"
 )
@@ -52,127 +65,183 @@ type Config struct {
 	Partners       []roam.Partner     `yaml:"-"`
 	Card           roam.Card          `yaml:"-"` // who we are
 	Names          []string           `yaml:"-"` // hosts that mean us: domain first, then aliases and our addresses
-	UserCapacity   int                `yaml:"-"`
+	Numbers        *roam.Numbers      `yaml:"-"` // the dialling plan; travels in the profile
+	UserCapacity   int                `yaml:"-"` // most accounts; 0: no limit
 }
 
 // Server is the registrar of one office. Its methods run on the loop unless they take a ctx.
-type Server struct{}
+type Server struct {
+	cfg    Config
+	loop   *loop.Loop
+	tl     *transaction.Layer
+	file   *store.File
+	sw     Switch
+	router Router
+	leases Leases
+	log    zerolog.Logger
 
-// Schema is its tables: users, bindings (one row per user), visits, keys.
-var Schema = store.Schema{Role: "registrar"}
+	office *control.Office
+	guard  digest.Guard
+	signer *seal.Signer
+	epochs epochs
+
+	hosts    map[string]bool // cfg.Names
+	users    map[roam.UserID]*subscriber
+	names    map[string]*subscriber // canonical, aliases, numbers, extensions
+	visitors map[roam.UserID][]*visitor
+	cards    map[roam.OfficeID]*cached
+	flows    map[roam.Flow][]roam.UserID // whose bindings a flow carries
+	ended    map[roam.Flow]bool          // connections that are gone, and have bindings
+
+	order    []roam.UserID    // of users; see sorted
+	waits    map[uint64]*wait // requests that wait for a core's Answer
+	last     uint64           // of waits
+	accounts chan struct{}    // one place: accounts change one at a time
+
+	bound [3]atomic.Int64 // bindings, by the bound constants
+	counters
+}
+
+// The kinds of bindings we count.
+const (
+	boundHome    = iota // our users' here
+	boundAway           // our users' devices elsewhere
+	boundVisitor        // visitors' here
+)
 
 // New reads users, bindings and visits from f. leases may be nil.
 func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Switch, r Router, leases Leases, m *metric.Set, log zerolog.Logger) (*Server, error) {
-	panic("registrar: not built")
+	s := &Server{
+		loop: l, tl: tl, file: f, sw: sw, router: r, leases: leases, log: log,
+		office: &control.Office{Equal: equalURI}, guard: digest.Guard{Key: seal.NewKey()},
+		users: map[roam.UserID]*subscriber{}, names: map[string]*subscriber{}, visitors: map[roam.UserID][]*visitor{},
+		cards: map[roam.OfficeID]*cached{}, flows: map[roam.Flow][]roam.UserID{}, ended: map[roam.Flow]bool{},
+		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),
+	}
+	s.count(m)
+	s.configure(cfg)
+	if err := s.load(context.Background()); err != nil {
+		return nil, err
+	}
+	s.epochs.last = s.epochs.ceiling
+	s.configure(cfg) // now with our key
+	l.After(0, s.restore)
+	return s, nil
+}
+
+// configure takes cfg.
+func (s *Server) configure(cfg Config) {
+	s.cfg = cfg
+	s.cfg.Card.Version = docVersion
+	if s.signer != nil {
+		s.cfg.Card.Key = s.signer.Public()
+	}
+	s.hosts = make(map[string]bool, len(cfg.Names))
+	for _, n := range cfg.Names {
+		s.hosts[n] = true
+	}
+	s.guard.Lifetime = max(5*time.Minute, 2*cfg.Expires.D())
+	o := s.office
+	o.Here = roam.Location{Office: cfg.Card.Office, Switch: cfg.Card.Switch, Registrar: cfg.Card.Registrar}
+	o.Many, o.Contacts, o.Max = cfg.Devices != "one", cfg.Contacts, cfg.Max.D()
+	o.Silent, o.Resend = cfg.HomeSilent.Expires.D(), cfg.HomeSilent.ResendFor.D()
+	for _, u := range s.users {
+		s.use(u, u.account)
+	}
 }
 
 // Reload takes a new configuration without dropping a registration.
-func (s *Server) Reload(cfg Config) { panic("registrar: not built") }
+func (s *Server) Reload(cfg Config) {
+	s.configure(cfg)
+	s.cards = map[roam.OfficeID]*cached{}
+}
+
+// restore gives what the file had one more interval, and tells R who we have.
+func (s *Server) restore() {
+	now := s.loop.Now()
+	var ids []roam.Identity
+	for _, u := range s.users {
+		u.at = u.home.Location.Office
+		for _, a := range u.home.Restore(now, nil) {
+			s.do(u, a)
+		}
+		s.reindex(u)
+		s.suspect(u.home.Contacts())
+		ids = append(ids, s.identities(u)...)
+	}
+	for _, vs := range s.visitors {
+		for _, v := range vs {
+			for _, a := range v.visit.Restore(now, nil) {
+				s.doVisit(v, a)
+			}
+			s.reindexVisit(v)
+			s.suspect(v.visit.Contacts)
+		}
+	}
+	s.router.Publish(ids, nil)
+}
+
+// suspect marks the bindings of connections: they ended with the process before this one.
+func (s *Server) suspect(cs []control.Contact) {
+	for _, c := range cs {
+		if c.Target.Flow.Transport.Stream() {
+			s.ended[c.Target.Flow] = true
+		}
+	}
+}
+
+// equalURI compares Contacts (RFC 3261 19.1.4).
+func equalURI(a, b string) bool {
+	u, err1 := sip.ParseURI([]byte(a))
+	v, err2 := sip.ParseURI([]byte(b))
+	return err1 == nil && err2 == nil && u.Equal(v)
+}
 
 // ServeSIP takes REGISTER, the OPTIONS that ask for an office card, and NOTIFY Event: reg (supersede).
 func (s *Server) ServeSIP(tx *transaction.Server, req *sip.Message) error {
-	panic("registrar: not built")
+	switch req.Method() {
+	case sip.REGISTER:
+		return s.serveRegister(tx, req)
+	case sip.OPTIONS:
+		return s.serveOptions(tx, req)
+	case sip.NOTIFY:
+		return s.serveSupersede(tx, req)
+	}
+	return roam.BadRequest
 }
 
-// Line is the softswitch's question: who is user to us. found is false for somebody
-// who is neither our subscriber nor a visitor, now or lately.
-func (s *Server) Line(user roam.UserID) (line roam.Line, found bool) { panic("registrar: not built") }
-
-// Resolve is whose aor is, among our subscribers and visitors: canonical, alias or number.
-func (s *Server) Resolve(a sip.AOR) (roam.UserID, bool) { panic("registrar: not built") }
-
-// Whose is the user on whose flow a request came (DESIGN 9): the one binding's, or of several the one
-// claims names. many says that the flow has several bindings and none was named.
-func (s *Server) Whose(f *sip.Flow, claims []sip.AOR) (user roam.UserID, found, many bool) {
-	panic("registrar: not built")
+// Closed marks the bindings of a connection that ended.
+func (s *Server) Closed(f *sip.Flow) {
+	if len(s.flows[f.Flow]) > 0 {
+		s.ended[f.Flow] = true
+	}
 }
 
-// Authenticate checks the Proxy-Authorization of req: here for a subscriber, by the identity query for a
-// visitor. Without credentials, or with wrong ones, err is a *sip.Refused with the challenge (407).
-func (s *Server) Authenticate(req *sip.Message, user roam.UserID, done func(roam.UserID, error)) {
-	panic("registrar: not built")
+// LeaseOver is dhcp.Watcher's: the flows of an address end with its lease.
+func (s *Server) LeaseOver(ip netip.Addr) {
+	for f, users := range s.flows {
+		if f.Remote.Addr().Unmap() != ip.Unmap() {
+			continue
+		}
+		for _, user := range slices.Clone(users) {
+			s.offline(user, f)
+		}
+	}
 }
 
-// Closed marks the bindings of a connection that ended. LeaseOver ends the flows of an address.
-func (s *Server) Closed(f *sip.Flow) { panic("registrar: not built") }
-
-// LeaseOver is dhcp.Watcher's.
-func (s *Server) LeaseOver(ip netip.Addr) { panic("registrar: not built") }
-
-// Owned is routesrv's sweep: what R should hold of our subscribers, in order of UserID.
-func (s *Server) Owned(after roam.UserID, max int) []roam.Owned {
-	panic("registrar: not built")
-}
-
-// User is an account as people see it. No secret is in it.
-type User struct {
-	ID       roam.UserID `json:"user"`
-	Name     string      `json:"name,omitempty"`
-	Number   string      `json:"number,omitempty"`  // E.164
-	Short    string      `json:"short,omitempty"`   // extension
-	Aliases  []string    `json:"aliases,omitempty"` // "alice@north.example", "+15550001001"
-	Disabled bool        `json:"disabled,omitempty"`
-	Calls    int         `json:"calls,omitempty"`
-}
-
-// Account is what user add, import and passwd give: one of Password and HA1.
-type Account struct {
-	User
-	Password string              // never kept: HA1s are computed for every login name
-	HA1      map[string][]string // login name -> hex HA1 (MD5, then SHA-256)
-}
-
-// Add makes users, all or none. Errors name the user. It waits for the disk.
-func (s *Server) Add(ctx context.Context, as []Account) error { panic("registrar: not built") }
-
-// Change changes what is given of one user: nil leaves it. roam.NoSuchUser when there is none.
-func (s *Server) Change(ctx context.Context, id roam.UserID, c Change) error {
-	panic("registrar: not built")
-}
-
-// Change is a change of one account.
-type Change struct {
-	Password *string
-	Disabled *bool
-	Name     *string
-	AddAlias []string // refused without Password unless the account keeps HA1 for it: digest covers the login name
-	DelAlias []string
-}
-
-// Remove deletes an account and ends its registrations.
-func (s *Server) Remove(ctx context.Context, id roam.UserID) error { panic("registrar: not built") }
-
-// Users lists accounts after one, in order.
-func (s *Server) Users(ctx context.Context, after roam.UserID, max int) ([]User, error) {
-	panic("registrar: not built")
-}
-
-// Status is what `where` shows of one user: our subscriber or a visitor here.
-type Status struct {
-	User     User          `json:"user"`
-	Visitor  bool          `json:"visitor"`
-	Home     roam.OfficeID `json:"home"`
-	Location roam.Location `json:"location"` // as home last recorded it; of a visitor, ours
-	Devices  []DeviceAt    `json:"devices"`
-}
-
-// DeviceAt is one device of a user.
-type DeviceAt struct {
-	Device  roam.Device   `json:"device,omitempty"`
-	Office  roam.OfficeID `json:"office"`
-	Contact string        `json:"contact,omitempty"`
-	Agent   string        `json:"agent,omitempty"`
-	Flow    roam.Flow     `json:"flow"`
-	Until   time.Time     `json:"until"`
-	Suspect bool          `json:"suspect,omitempty"`
-}
-
-// Where is the state of one user; name is a UserID, number, alias or extension.
-func (s *Server) Where(ctx context.Context, name string) (Status, error) {
-	panic("registrar: not built")
-}
-
-// List is the state of everybody registered here or ours and elsewhere, after a user, in order.
-func (s *Server) List(ctx context.Context, after roam.UserID, max int) ([]Status, error) {
-	panic("registrar: not built")
+// offline ends the devices of user that f carries.
+func (s *Server) offline(user roam.UserID, f roam.Flow) {
+	on := func(c control.Contact) bool { return c.Target.Flow == f }
+	if u := s.users[user]; u != nil {
+		for _, p := range slices.Clone(u.home.At) {
+			if p.Office == s.cfg.Card.Office && slices.ContainsFunc(p.Contacts, on) {
+				s.change(u, func() control.Event { return control.Offline{Device: p.Device, Next: s.draw()} })
+			}
+		}
+	}
+	for _, v := range slices.Clone(s.visitors[user]) {
+		if slices.ContainsFunc(v.visit.Contacts, on) {
+			s.changeVisit(v, func() control.Event { return control.Offline{Device: v.visit.Device} })
+		}
+	}
 }

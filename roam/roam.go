@@ -64,6 +64,7 @@ type Card struct {
 	Abilities []string  `json:"attributes,omitempty"`
 	Key       []byte    `json:"key,omitempty"`     // Ed25519 public key, checks tickets and sig
 	Visitor   *Location `json:"visitor,omitempty"` // of the user asked about, where he was a visitor: a hint
+	Home      *Card     `json:"home,omitempty"`    // of that visitor: his home office, as we know it
 }
 
 // Transport is a SIP transport.

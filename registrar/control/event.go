@@ -73,7 +73,6 @@ type (
 	Reported struct {
 		Location roam.Location
 		Err      error
-		Next     roam.Epoch
 	}
 	// Superseded is the notice that this device is elsewhere now (250, 370-480).
 	Superseded struct {
@@ -109,6 +108,7 @@ type (
 		Location roam.Location // as home keeps it
 		Epoch    roam.Epoch    // of a supersede: what is acknowledged
 		Grant    time.Duration // of a registration message
+		Changed  bool          // what is bound has changed, and is saved
 	}
 	// Locate asks who User's home is, and who had the user last (120-130, 320-340).
 	Locate struct{ User roam.UserID }

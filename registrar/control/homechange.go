@@ -24,7 +24,7 @@ func (h Home) saved(now time.Time, err error, out []Action) (Home, []Action) {
 		}
 	}
 	if c.tx != 0 {
-		out = append(out, Answer{Tx: c.tx, Location: h.Location, Grant: c.grant})
+		out = append(out, Answer{Tx: c.tx, Location: h.Location, Grant: c.grant, Changed: true})
 	}
 	if h.Location.Epoch != was.Location.Epoch {
 		out = append(out, Report{h.Location, c.why})

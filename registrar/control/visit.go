@@ -293,7 +293,7 @@ func (v Visit) saved(now time.Time, err error, out []Action) (Visit, []Action) {
 		if v.Owes == nil {
 			out = append(out, Report{v.Location, "registered"})
 		}
-		out = append(out, Answer{Tx: c.tx, Location: v.Location})
+		out = append(out, Answer{Tx: c.tx, Location: v.Location, Changed: true})
 		if f := c.legal.Former; f != nil && v.Owes == nil { // 370: to G1
 			out = append(out, Supersede{To: f.Registrar, Device: v.Device, Epoch: v.Ticket.Epoch, Location: v.Location, Proof: v.Proof})
 		}
@@ -302,7 +302,7 @@ func (v Visit) saved(now time.Time, err error, out []Action) (Visit, []Action) {
 		if v.Location.Epoch > 0 {
 			out = append(out, Report{v.Location, "de-registered"})
 		}
-		out = append(out, Answer{Tx: c.tx, Location: v.Location})
+		out = append(out, Answer{Tx: c.tx, Location: v.Location, Changed: true})
 	case drop:
 		if was.Serving() {
 			out = append(out, Release{v.User, v.Device, v.Location})

@@ -1,0 +1,119 @@
+package registrar
+
+import (
+	"strings"
+
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/digest"
+)
+
+// login is an answer to our challenge, to be checked.
+type login struct {
+	user    *subscriber // nil: nobody; checked against Dummy, so that it costs the same
+	name    string      // for the log
+	value   []byte      // of Authorization or Proxy-Authorization; nil when absent
+	method  string
+	visited string             // the asking office, "" here
+	target  func(sip.URI) bool // that the digest's uri may name
+	proxy   bool               // challenge with 407
+}
+
+// authenticate checks l (RFC 3261 22). again says that it is a repetition, with which nothing
+// may be changed. The error is a challenge, or a 400.
+func (s *Server) authenticate(f *sip.Flow, l login) (again bool, err error) {
+	if l.value == nil {
+		return false, s.challenge(l, false)
+	}
+	c, ok, err := digest.Parse(l.value)
+	if err != nil {
+		return false, err
+	}
+	if !ok || c.Realm != s.domain() {
+		return false, s.challenge(l, false)
+	}
+	ha1, known := digest.Dummy, false
+	var w digest.Window
+	if l.user != nil {
+		if h, found := l.user.logins[c.Username]; found {
+			ha1, known = h, true
+		}
+		w = l.user.nonces.window(c.Nonce)
+	}
+	res := s.guard.Check(s.loop.Now(), l.method, l.visited, &c, s.allowed(ha1), &w)
+	if known && res != digest.Bad && !l.names(c.URI) {
+		res = digest.Bad
+	}
+	switch {
+	case !known || res == digest.Bad:
+		s.failed("credentials", l.name, f)
+		return false, s.challenge(l, false)
+	case res == digest.Old:
+		s.failures.Add(1, "stale")
+		return false, s.challenge(l, true)
+	}
+	if res == digest.Good {
+		l.user.nonces.keep(c.Nonce, w)
+	}
+	if l.user.Disabled {
+		s.failed("disabled", l.name, f)
+		return false, roam.NotAllowed
+	}
+	return res == digest.Again, nil
+}
+
+// names says that the digest's uri names what was asked.
+func (l *login) names(uri string) bool {
+	u, err := sip.ParseURI([]byte(uri))
+	return err == nil && l.target(u)
+}
+
+// allowed leaves of h what our domain challenges with: an answer by another algorithm is a downgrade.
+func (s *Server) allowed(h digest.HA1) digest.HA1 {
+	if len(s.cfg.Algorithms) == 0 {
+		h[1] = nil
+		return h
+	}
+	md5, sha := false, false
+	for _, a := range s.cfg.Algorithms {
+		md5, sha = md5 || a == "md5", sha || a == "sha-256"
+	}
+	if !md5 {
+		h[0] = nil
+	}
+	if !sha {
+		h[1] = nil
+	}
+	return h
+}
+
+// challenge is the 401 or 407.
+func (s *Server) challenge(l login, stale bool) error {
+	c := s.guard.Challenge(s.loop.Now(), s.domain(), l.visited, digest.Algorithms(s.cfg.Algorithms), stale)
+	code := 401
+	if l.proxy {
+		code = 407
+	}
+	return &sip.Refused{Why: roam.BadCredentials, Code: code, Fields: digest.Fields(c, l.proxy)}
+}
+
+// credentials is the first Digest answer in n, nil when there is none. With several, that for our realm.
+func (s *Server) credentials(req *sip.Message, n sip.Name) (value []byte) {
+	for v := range req.Values(n) {
+		if value == nil || strings.Contains(string(v), `"`+s.domain()+`"`) {
+			value = v
+		}
+	}
+	return value
+}
+
+// registerTarget says that a digest uri may name us, or what the request names.
+func (s *Server) registerTarget(req *sip.Message) func(sip.URI) bool {
+	return func(u sip.URI) bool {
+		if s.ours(u.Host, req.Flow) {
+			return true
+		}
+		asked, err := sip.ParseURI(req.RequestURI())
+		return err == nil && asked.Host == u.Host
+	}
+}

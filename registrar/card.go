@@ -1,0 +1,149 @@
+package registrar
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/transaction"
+)
+
+// cardFor is how long a card is believed without asking again.
+const cardFor = 5 * time.Minute
+
+// cached is what we know of an office, and who waits to know it.
+type cached struct {
+	card  roam.Card
+	known bool
+	at    time.Time
+	waits []func(roam.Card, error)
+}
+
+// serveOptions is the question for our office card (130, 330-340), or a phone's keep-alive.
+func (s *Server) serveOptions(tx *transaction.Server, req *sip.Message) error {
+	if req.Flow.Partner == "" {
+		return tx.Reply(200, sip.Field{Name: sip.Allow, Value: allow}, sip.Field{Name: sip.Accept, Value: "application/sdp"})
+	}
+	u, err := sip.ParseURI(req.RequestURI())
+	if err != nil {
+		return err
+	}
+	card := s.cfg.Card
+	if u.User != "" {
+		card.Visitor, card.Home = s.visiting(u)
+	}
+	b, err := json.Marshal(card)
+	if err != nil {
+		return err
+	}
+	w := tx.Start(200, "")
+	w.Add(sip.Allow, allow)
+	if err := w.End(officeType, b); err != nil {
+		return err
+	}
+	return tx.Respond(w)
+}
+
+const allow = "INVITE,ACK,BYE,CANCEL,OPTIONS,REGISTER,NOTIFY,INFO,UPDATE,MESSAGE"
+
+// visiting is what we know of a visitor of ours: a hint for the office that has him now (340).
+func (s *Server) visiting(u sip.URI) (*roam.Location, *roam.Card) {
+	aor, err := u.AOR()
+	if err != nil {
+		return nil, nil
+	}
+	for _, v := range s.visitors[roam.UserID(aor)] {
+		if v.visit.Serving() {
+			here, home := s.office.Here, v.visit.Home
+			here.Epoch = v.visit.Ticket.Epoch
+			home.Visitor, home.Home = nil, nil
+			return &here, &home
+		}
+	}
+	return nil, nil
+}
+
+// card gives o's card: what we know, or what it says when asked. done may come at once.
+func (s *Server) card(o roam.OfficeID, done func(roam.Card, error)) {
+	c := s.cards[o]
+	if c == nil {
+		c = &cached{}
+		s.cards[o] = c
+	}
+	if c.known && s.loop.Now().Sub(c.at) < cardFor {
+		done(c.card, nil)
+		return
+	}
+	c.waits = append(c.waits, done)
+	if len(c.waits) > 1 {
+		return
+	}
+	s.askCard(o, "", func(card roam.Card, err error) {
+		if err == nil {
+			c.card, c.known, c.at = card, true, s.loop.Now()
+		} else if c.known { // better than nothing: addresses seldom change
+			card, err = c.card, nil
+		}
+		waits := c.waits
+		c.waits = nil
+		for _, w := range waits {
+			w(card, err)
+		}
+	})
+}
+
+// askCard asks o's softswitch, which R knows, for its card; with user, also what it knows of him.
+func (s *Server) askCard(o roam.OfficeID, user roam.UserID, done func(roam.Card, error)) {
+	s.router.Peer(o, func(p roam.Peer, err error) {
+		if err != nil {
+			done(roam.Card{}, err)
+			return
+		}
+		uri := p.Switch
+		if user != "" {
+			uri = "sip:" + string(user)
+		}
+		s.ask(o, p.Switch, func(w *sip.Writer) error {
+			addressed(w, "OPTIONS", uri, s.cfg.Card.Registrar, uri, transaction.NewTag(), 1)
+			w.Add(sip.Accept, officeType)
+			return w.End("", nil)
+		}, func(res *sip.Message, err error) {
+			card, err := readCard(o, res, err)
+			done(card, err)
+		})
+	})
+}
+
+// readCard is the card in o's answer. What it says of another office is not believed.
+func readCard(o roam.OfficeID, res *sip.Message, err error) (card roam.Card, _ error) {
+	if err != nil {
+		return card, err
+	}
+	if why := refusal(res, nil); why != roam.OK {
+		return card, why
+	}
+	if !body(res, officeType, &card) || card.Office != o || card.Version > docVersion {
+		return roam.Card{}, roam.NoAgreement
+	}
+	return card, nil
+}
+
+// officeOf is the partner whose card names host as its domain, "" when none is known.
+func (s *Server) officeOf(host string) roam.OfficeID {
+	for o, c := range s.cards {
+		for _, d := range c.card.Domains {
+			if strings.EqualFold(d, host) {
+				return o
+			}
+		}
+	}
+	return ""
+}
+
+// sequence is a CSeq's value.
+func sequence(n uint32, method string) string {
+	return strconv.FormatUint(uint64(n), 10) + " " + method
+}

@@ -1,0 +1,155 @@
+package registrar
+
+import (
+	"slices"
+
+	"github.com/siproam/siproam/registrar/control"
+	"github.com/siproam/siproam/roam"
+)
+
+// change gives ev, made when its turn comes, to u's core: one change per user is under way, later
+// ones queue (DESIGN 6). ok is false when too many wait.
+func (s *Server) change(u *subscriber, ev func() control.Event) (ok bool) {
+	if !u.home.Busy() {
+		s.step(u, ev())
+		return true
+	}
+	return u.turn.wait(func() { s.step(u, ev()) })
+}
+
+// step gives ev to u's core and does what it says.
+func (s *Server) step(u *subscriber, ev control.Event) {
+	var out []control.Action
+	u.home, out = u.home.Step(s.loop.Now(), ev, nil)
+	for _, a := range out {
+		s.do(u, a)
+	}
+	s.reindex(u)
+	u.turn.next(u.home.Busy)
+}
+
+// do takes one action of u's core.
+func (s *Server) do(u *subscriber, a control.Action) {
+	switch a := a.(type) {
+	case control.Answer:
+		s.answer(a)
+	case control.Allocate:
+		s.sw.Allocate(a.Line, func(why roam.Refusal) { s.step(u, control.Allocated{Why: why}) })
+	case control.Release:
+		s.sw.Release(a.User, a.Device, a.Gone)
+	case control.Save:
+		u.turn.drift = false
+		a.Kept.Version = docVersion
+		s.put(putHome, "", a.Kept, func(err error) { s.saved(u, err) }, string(u.home.User))
+	case control.Drift:
+		s.drift(&u.turn, func() {
+			if !u.home.Busy() && s.users[u.home.User] == u {
+				kept := u.home.Kept
+				kept.Version = docVersion
+				s.put(putHome, "", kept, s.drifted, string(u.home.User))
+			}
+		})
+	case control.Report:
+		s.report(u, a)
+	case control.Supersede:
+		s.supersede(u.home.User, a, s.cfg.Card.Office, func(ev control.Settled) { s.step(u, ev) })
+	case control.Wake:
+		u.turn.wakeAt(s.loop, a.At, func() { s.step(u, control.Due{Next: s.draw()}) })
+	case control.Locate, control.Query, control.Record, control.SaveVisit:
+		panic("registrar: an action of a visit at home")
+	}
+}
+
+func (s *Server) saved(u *subscriber, err error) {
+	if err != nil {
+		s.log.Error().Str("event", "store.failed").Str("user", string(u.home.User)).Err(err).Msg("registration not saved")
+	}
+	s.step(u, control.Saved{Err: err})
+}
+
+func (s *Server) drifted(err error) {
+	if err != nil {
+		s.log.Warn().Str("event", "store.failed").Err(err).Msg("drift not saved")
+	}
+}
+
+// drift has write called once, some time soon.
+func (s *Server) drift(t *turn, write func()) {
+	if t.drift {
+		return
+	}
+	t.drift = true
+	s.loop.After(driftAfter, func() {
+		if t.drift { // else it went with a change
+			t.drift = false
+			write()
+		}
+	})
+}
+
+// report tells R where u is (180, 240, 490), and what R holds to the core.
+func (s *Server) report(u *subscriber, a control.Report) {
+	from := u.at
+	u.at = a.Location.Office
+	if from != a.Location.Office {
+		s.moves.Add(1, office(from), office(a.Location.Office))
+		s.log.Info().Str("event", "register.moved").Str("user", string(u.home.User)).Str("from", string(from)).Str("to", string(a.Location.Office)).
+			Str("reason", a.Why).Uint64("epoch", uint64(a.Location.Epoch)).Msg("location changed")
+	}
+	s.router.Report(u.home.User, a.Location, a.Why, func(now roam.Location, err error) {
+		s.step(u, control.Reported{Location: now, Err: err})
+	})
+}
+
+// office is o for a label.
+func office(o roam.OfficeID) string {
+	if o == "" {
+		return "none"
+	}
+	return string(o)
+}
+
+// reindex keeps Server.flows and the numbers of bindings in step with u.
+func (s *Server) reindex(u *subscriber) {
+	var here, away int64
+	flows := make([]roam.Flow, 0, 4)
+	for i := range u.home.At {
+		p := &u.home.At[i]
+		if p.Office != s.cfg.Card.Office {
+			away++
+			continue
+		}
+		for _, c := range p.Contacts {
+			here++
+			flows = append(flows, c.Target.Flow)
+		}
+	}
+	s.bound[boundHome].Add(here - u.counts[0])
+	s.bound[boundAway].Add(away - u.counts[1])
+	u.counts = [2]int64{here, away}
+	u.flows = s.index(u.home.User, u.flows, flows)
+}
+
+// index replaces the flows under which user is known.
+func (s *Server) index(user roam.UserID, old, now []roam.Flow) []roam.Flow {
+	if slices.Equal(old, now) {
+		return old
+	}
+	for _, f := range old {
+		if slices.Contains(now, f) {
+			continue
+		}
+		if us := slices.DeleteFunc(s.flows[f], func(u roam.UserID) bool { return u == user }); len(us) > 0 {
+			s.flows[f] = us
+		} else {
+			delete(s.flows, f)
+		}
+	}
+	for _, f := range now {
+		delete(s.ended, f)
+		if f != (roam.Flow{}) && !slices.Contains(s.flows[f], user) {
+			s.flows[f] = append(s.flows[f], user)
+		}
+	}
+	return now
+}

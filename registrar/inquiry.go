@@ -1,0 +1,253 @@
+package registrar
+
+import (
+	"strings"
+
+	"github.com/siproam/siproam/registrar/control"
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/transaction"
+)
+
+// inquiry is a phone's REGISTER for somebody else's user, until home has called it legal.
+type inquiry struct {
+	q    control.Inquiry
+	home roam.OfficeID
+	tx   *transaction.Server // held; its request owns its bytes
+	r    control.Register
+}
+
+// registerOther is a REGISTER for nobody of ours (110-150, 310-360).
+func (s *Server) registerOther(tx *transaction.Server, req *sip.Message, u sip.URI) error {
+	began := s.loop.Now()
+	if u.User == "" {
+		return roam.NoSuchUser
+	}
+	own := u.Scheme != "tel" && s.ours(u.Host, req.Flow)
+	if own && (s.ownName(u.Host) && !s.shared() || !number(u.User)) {
+		return s.nobody(req)
+	}
+	aor := sip.AOR(u.User)
+	if !own && u.Scheme != "tel" {
+		var err error
+		if aor, err = u.AOR(); err != nil {
+			return err
+		}
+	}
+	r, err := s.read(req)
+	if err != nil {
+		s.counted("visited", err, began)
+		return err
+	}
+	in := &inquiry{r: r}
+	in.r.Tx = s.hold(tx, kindOf(&r, "visited"), func(w *wait, a control.Answer) error { return s.inquired(w, in, a) })
+	in.tx = s.waits[in.r.Tx].tx
+	s.router.Identify(aor, func(user roam.UserID, home roam.OfficeID, err error) { s.identified(in, u, user, home, err) })
+	return nil
+}
+
+// number says that a user part is a telephone number or an extension.
+func number(user string) bool {
+	return user != "" && strings.Trim(user, "+0123456789") == ""
+}
+
+// shared says that another office has our domain as well: an unknown user may be theirs.
+func (s *Server) shared() bool {
+	o := s.officeOf(s.domain())
+	return o != "" && o != s.cfg.Card.Office
+}
+
+// nobody treats an unknown user of our domain like a wrong password: the same work, the same words.
+func (s *Server) nobody(req *sip.Message) error {
+	_, err := s.authenticate(req.Flow, login{value: s.credentials(req, sip.Authorization), method: "REGISTER", target: s.registerTarget(req)})
+	s.counted("home", err, s.loop.Now())
+	return err
+}
+
+// identified goes on once R has said whose the address is (120, 320).
+func (s *Server) identified(in *inquiry, u sip.URI, user roam.UserID, home roam.OfficeID, err error) {
+	req := in.tx.Request()
+	if o := s.officeOf(u.Host); err != nil && o != "" && u.Scheme != "tel" { // R does not know, but the domain is a partner's
+		user, home, err = roam.UserID(u.User+"@"+u.Host), o, nil
+	}
+	if err == nil && home == s.cfg.Card.Office || err != nil && s.ownName(u.Host) {
+		w := s.waits[in.r.Tx]
+		if w == nil {
+			return
+		}
+		delete(s.waits, in.r.Tx)
+		err := error(nil)
+		if known := s.users[user]; known != nil {
+			err = s.registerHome(w.tx, req, known)
+		} else {
+			err = s.nobody(req)
+		}
+		if err != nil {
+			w.tx.Refuse(err)
+		}
+		return
+	}
+	if err == nil {
+		err = s.agreed(in, u, user, home)
+	}
+	if err != nil {
+		s.refuse(in.r.Tx, err)
+		return
+	}
+	in.q.User, in.home = user, home
+	s.stepInquiry(in, in.r)
+}
+
+// agreed holds the visitor against our side of the agreement with home.
+func (s *Server) agreed(in *inquiry, u sip.URI, user roam.UserID, home roam.OfficeID) error {
+	p, found := s.partner(home)
+	if !found || denied(p.Visitors.Deny, user, u.User) {
+		return roam.NoAgreement
+	}
+	n := 0
+	for _, vs := range s.visitors {
+		for _, v := range vs {
+			if v.visit.Serving() && v.visit.Home.Office == home {
+				n++
+			}
+			if v.user() == user && v.visit.Device == in.r.Device && v.visit.Serving() {
+				return nil // is here already
+			}
+		}
+	}
+	if n >= p.Visitors.Max {
+		return roam.NoCapacity
+	}
+	return nil
+}
+
+// refuse ends a wait with an error that is more than a Refusal.
+func (s *Server) refuse(id uint64, err error) {
+	w := s.waits[id]
+	if w == nil {
+		return
+	}
+	delete(s.waits, id)
+	s.counted(w.kind, err, w.began)
+	w.tx.Refuse(err)
+}
+
+// stepInquiry gives ev to the inquiry and does what it says.
+func (s *Server) stepInquiry(in *inquiry, ev control.Event) {
+	var out []control.Action
+	var legal *control.Legal
+	in.q, out, legal = in.q.Step(s.loop.Now(), ev, nil)
+	for _, a := range out {
+		switch a := a.(type) {
+		case control.Answer:
+			s.answer(a)
+		case control.Locate:
+			s.locate(in)
+		case control.Query:
+			s.query(in, a.At)
+		default:
+			panic("registrar: an action that no inquiry has")
+		}
+	}
+	if legal == nil || s.waits[in.r.Tx] == nil { // nobody waits any more
+		return
+	}
+	v := s.visitor(legal.Ticket.User, in.r.Device)
+	if !s.changeVisit(v, func() control.Event { return *legal }) {
+		s.answer(control.Answer{Tx: in.r.Tx, Why: roam.TooBusy})
+	}
+}
+
+// locate finds home's card, and who had the user before (130, 330-340). A stranger
+// without credentials makes us ask nobody but home.
+func (s *Server) locate(in *inquiry) {
+	s.card(in.home, func(home roam.Card, err error) {
+		if err != nil {
+			s.stepInquiry(in, control.Located{Why: roam.HomeSilent})
+			return
+		}
+		if s.credentials(in.tx.Request(), sip.Authorization) == nil || s.here(in.q.User) {
+			s.stepInquiry(in, control.Located{Card: home})
+			return
+		}
+		s.router.Locate(in.q.User, false, func(at roam.Location, err error) {
+			if err != nil || at.Office == "" || at.Office == in.home || at.Office == s.cfg.Card.Office {
+				s.stepInquiry(in, control.Located{Card: home})
+				return
+			}
+			s.askCard(at.Office, in.q.User, func(card roam.Card, err error) {
+				l := control.Located{Card: home}
+				if err == nil && card.Visitor != nil && card.Visitor.Office == at.Office {
+					l.Former = card.Visitor
+				}
+				s.stepInquiry(in, l)
+			})
+		})
+	})
+}
+
+// here says that user is a visitor of ours now.
+func (s *Server) here(user roam.UserID) bool {
+	for _, v := range s.visitors[user] {
+		if v.visit.Serving() {
+			return true
+		}
+	}
+	return false
+}
+
+// query sends the identity query (140, 350) and takes home's answer (150, 360).
+func (s *Server) query(in *inquiry, at string) {
+	req := in.tx.Request()
+	value := s.credentials(req, sip.Authorization)
+	q := identity{home: in.home, at: at, user: in.q.User, method: "REGISTER", uri: string(req.RequestURI()), value: string(value),
+		device: in.r.Device, callID: in.r.CallID, person: in.r.Person}
+	s.identityQuery(q, func(res *sip.Message, err error) {
+		if err != nil {
+			s.stepInquiry(in, control.Queried{Why: roam.HomeSilent})
+			return
+		}
+		if res.Status()/100 != 2 {
+			if res.Status() == 401 && value != nil && !strings.Contains(string(res.Value(sip.WWWAuthenticate)), "stale=true") {
+				s.failed("credentials", string(in.q.User), in.tx.Flow())
+			}
+			s.refuse(in.r.Tx, relayed(res, false))
+			s.stepInquiry(in, control.Queried{Passed: true})
+			return
+		}
+		s.stepInquiry(in, s.welcome(in, res))
+	})
+}
+
+// welcome reads home's 200: the user's canonical address, his profile and the ticket. The
+// ticket is home's to check later; that it is for us, and for this device, is ours to check now.
+func (s *Server) welcome(in *inquiry, res *sip.Message) control.Queried {
+	var doc visitBody
+	proof := string(res.Value(sip.RoamTicket))
+	c := s.cards[in.home]
+	if !body(res, visitType, &doc) || doc.Version > docVersion || c == nil {
+		return control.Queried{Why: roam.HomeSilent}
+	}
+	t, ok := s.verify(c.card.Key, ticketKind, proof)
+	if !ok || t.User != doc.User || t.Home != in.home || t.Office != s.cfg.Card.Office || t.Device != in.r.Device {
+		s.log.Error().Str("event", "ticket.bad").Str("home", string(in.home)).Str("user", string(in.q.User)).Msg("home's ticket is not for this visit")
+		c.known = false // a new key?
+		return control.Queried{Why: roam.HomeSilent}
+	}
+	return control.Queried{Ticket: t, Profile: doc.Profile}
+}
+
+// inquired answers the phone.
+func (s *Server) inquired(w *wait, in *inquiry, a control.Answer) error {
+	if a.Why != roam.OK {
+		return a.Why
+	}
+	if a.Changed {
+		s.registered(w, in.q.User, in.home, &in.r)
+	}
+	var cs []control.Contact
+	for _, v := range s.visitors[in.q.User] {
+		cs = append(cs, v.visit.Contacts...)
+	}
+	return s.respond(w.tx, cs)
+}

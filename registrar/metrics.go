@@ -1,0 +1,65 @@
+package registrar
+
+import (
+	"time"
+
+	"github.com/siproam/siproam/metric"
+	"github.com/siproam/siproam/sip"
+)
+
+// counters is what the registrar counts (FACE.md).
+type counters struct {
+	requests   *metric.Counter
+	durations  *metric.Histogram
+	failures   *metric.Counter
+	moves      *metric.Counter
+	supersedes *metric.Counter
+	refreshed  *metric.Value // requests of kind refresh that went well
+	refreshing *metric.Value // their durations
+}
+
+func (s *Server) count(m *metric.Set) {
+	m.Gauge("bindings", "Bindings: of our users here (home), of visitors here (visitor), and our users' devices elsewhere (away).", []string{"kind"},
+		func(emit func(float64, ...string)) {
+			for i, kind := range [...]string{boundHome: "home", boundAway: "away", boundVisitor: "visitor"} {
+				emit(float64(s.bound[i].Load()), kind)
+			}
+		})
+	s.requests = m.Counter("register_requests_total", "REGISTERs answered, by kind and result.", "kind", "result")
+	s.durations = m.Histogram("register_duration_seconds", "How long a REGISTER waited for its answer.", metric.Durations, "kind")
+	s.failures = m.Counter("auth_failures_total", "Credentials that were refused.", "reason")
+	s.moves = m.Counter("moves_total", "Our users' moves from office to office.", "from", "to")
+	s.supersedes = m.Counter("supersedes_total", "Notices that a device has moved, sent or received.", "result")
+	s.refreshed = s.requests.With("refresh", "ok")
+	if s.durations != nil {
+		s.refreshing = s.durations.With("refresh")
+	}
+}
+
+// counted counts one answered REGISTER.
+func (s *Server) counted(kind string, err error, began time.Time) {
+	s.requests.Add(1, kind, result(err))
+	s.durations.Observe(s.loop.Now().Sub(began).Seconds(), kind)
+}
+
+// result is err for a label: "ok", "challenged", or the class of its code.
+func result(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	switch code, _, _ := sip.Status(err); {
+	case code == 401 || code == 407:
+		return "challenged"
+	case code < 500:
+		return "refused"
+	default:
+		return "failed"
+	}
+}
+
+// failed logs and counts refused credentials. The log stands for fail2ban; it names no secret.
+func (s *Server) failed(reason string, user string, f *sip.Flow) {
+	s.failures.Add(1, reason)
+	s.log.Warn().Str("event", "auth.failed").Str("user", user).Str("remote_ip", f.Remote.Addr().Unmap().String()).
+		Uint16("remote_port", f.Remote.Port()).Str("reason", reason).Msg("login refused")
+}

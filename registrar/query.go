@@ -1,0 +1,217 @@
+package registrar
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/transaction"
+)
+
+// identity is what an identity query asks (140, 350): are these credentials good?
+type identity struct {
+	home   roam.OfficeID
+	at     string // home's registrar
+	user   roam.UserID
+	method string // of the request that carried value
+	uri    string // its Request-URI
+	value  string // Authorization, untouched; "": challenge him
+	device roam.Device
+	callID string // of the phone's registration
+	person bool
+}
+
+// visitBody is what home says of a visitor whose credentials are good (150).
+type visitBody struct {
+	Version int           `json:"v"`
+	User    roam.UserID   `json:"user"`
+	Profile *roam.Profile `json:"profile,omitempty"`
+}
+
+// identityQuery is a REGISTER without Contact (RFC 3261 10.2.3) to q's home.
+func (s *Server) identityQuery(q identity, done func(*sip.Message, error)) {
+	_, domain, _ := strings.Cut(string(q.user), "@")
+	s.ask(q.home, q.at, func(w *sip.Writer) error {
+		aor := "sip:" + string(q.user)
+		addressed(w, "REGISTER", "sip:"+domain, aor, aor, transaction.NewTag(), 1)
+		w.Add(sip.PVisitedNetworkID, s.network(q.device, q.callID, q.person))
+		w.Add(sip.RoamDigest, q.method+";uri="+sip.Quote(q.uri))
+		if q.value != "" {
+			w.Add(sip.Authorization, q.value)
+		}
+		return w.End("", nil)
+	}, done)
+}
+
+// network is our P-Visited-Network-ID (RFC 7315 4.3), with what we saw of the device.
+func (s *Server) network(d roam.Device, callID string, person bool) string {
+	v := string(s.cfg.Card.Office)
+	if d != "" {
+		v += ";device=" + sip.Quote(string(d))
+	}
+	if callID != "" {
+		v += ";call=" + sip.Quote(callID)
+	}
+	if person {
+		v += ";person"
+	}
+	return v
+}
+
+// network is a partner's P-Visited-Network-ID, read.
+type network struct {
+	office roam.OfficeID
+	device roam.Device
+	callID string
+	person bool
+}
+
+func readNetwork(req *sip.Message) (n network) {
+	office, params, _ := strings.Cut(string(req.Value(sip.PVisitedNetworkID)), ";")
+	p := sip.Params(params)
+	device, _ := p.Get("device")
+	n.office, n.device = roam.OfficeID(strings.TrimSpace(office)), roam.Device(device)
+	n.callID, _ = p.Get("call")
+	_, n.person = p.Get("person")
+	return n
+}
+
+// partnerRegister is a partner's identity query, or with a Contact its registration message. An
+// office speaks for itself only: the flow's certificate says who it is.
+func (s *Server) partnerRegister(tx *transaction.Server, req *sip.Message) error {
+	began := s.loop.Now()
+	n := readNetwork(req)
+	p, found := s.partner(req.Flow.Partner)
+	if !found || n.office != req.Flow.Partner || len(n.device) > 128 {
+		s.counted("query", roam.NoAgreement, began)
+		return roam.NoAgreement
+	}
+	to, err := req.To()
+	if err != nil {
+		return err
+	}
+	u := s.find(to.URI, nil)
+	if req.Value(sip.Contact) != nil {
+		return s.recordVisit(tx, req, u, n)
+	}
+	err = s.identify(tx, req, u, p, n)
+	s.counted("query", err, began)
+	return err
+}
+
+// identify is home's side of the identity query (150, 360): it checks, draws the ticket, and answers.
+func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscriber, p *roam.Partner, n network) error {
+	method, uri := digestOf(req)
+	l := login{user: u, name: string(req.Value(sip.To)), value: s.credentials(req, sip.Authorization), method: method, visited: string(n.office)}
+	l.target = func(d sip.URI) bool {
+		return s.hosts[d.Host] || d.Equal(uri) || method == "REGISTER" && d.Host == uri.Host
+	}
+	if u != nil {
+		l.name = string(u.home.User)
+	}
+	again, err := s.authenticate(req.Flow, l)
+	if err != nil {
+		return err
+	}
+	id := u.home.User
+	if denied(p.Roamers.Deny, id, u.Short, u.Number) {
+		return roam.NoAgreement
+	}
+	if method != "REGISTER" { // a call's credentials: no visit comes of them
+		return s.legal(tx, u, "")
+	}
+	now := s.loop.Now()
+	if again { // repeated: good for the visit that came of it, and for no other
+		i := u.visitAt(n.device, n.office)
+		if i < 0 || u.home.At[i].Contacts[0].CallID != n.callID || !u.home.At[i].Contacts[0].Live(now) {
+			return s.challenge(l, true)
+		}
+	}
+	if u.home.Superseded(now, n.device, n.office, n.callID, n.person) {
+		return roam.Moved
+	}
+	epoch := u.home.Ticket(now, n.device, n.office, 0)
+	if epoch == 0 {
+		epoch = s.draw()
+	}
+	t := s.sign(ticketKind, roam.Ticket{User: id, Device: n.device, Office: n.office, Home: s.cfg.Card.Office, Epoch: epoch})
+	return s.legal(tx, u, t.Proof)
+}
+
+// visitAt is the presence of d at the visited office o, or -1.
+func (u *subscriber) visitAt(d roam.Device, o roam.OfficeID) int {
+	for i, p := range u.home.At {
+		if p.Device == d && p.Office == o && len(p.Contacts) == 1 {
+			return i
+		}
+	}
+	return -1
+}
+
+// legal is home's 200: who it is, his profile, and the ticket.
+func (s *Server) legal(tx *transaction.Server, u *subscriber, proof string) error {
+	b, err := json.Marshal(visitBody{docVersion, u.home.User, u.home.Profile})
+	if err != nil {
+		return err
+	}
+	w := tx.Start(200, "")
+	if proof != "" {
+		w.Add(sip.RoamTicket, proof)
+	}
+	if err := w.End(visitType, b); err != nil {
+		return err
+	}
+	return tx.Respond(w)
+}
+
+// digestOf is the method and Request-URI of the request whose credentials a query carries.
+func digestOf(req *sip.Message) (method string, uri sip.URI) {
+	method, params, _ := strings.Cut(string(req.Value(sip.RoamDigest)), ";")
+	if method = strings.TrimSpace(method); method == "" {
+		method = "REGISTER"
+	}
+	text, _ := sip.Params(params).Get("uri")
+	uri, _ = sip.ParseURI([]byte(text))
+	return method, uri
+}
+
+// Authenticate checks the Proxy-Authorization of req: here for a subscriber, by the identity query for a
+// visitor. Without credentials, or with wrong ones, err is a *sip.Refused with the challenge (407).
+func (s *Server) Authenticate(req *sip.Message, user roam.UserID, done func(roam.UserID, error)) {
+	value := s.credentials(req, sip.ProxyAuthorization)
+	method, uri := req.MethodText(), string(req.RequestURI())
+	asked, _ := sip.ParseURI(req.RequestURI())
+	if u := s.users[user]; u != nil {
+		again, err := s.authenticate(req.Flow, login{user: u, name: string(user), value: value, method: method, proxy: true,
+			target: func(d sip.URI) bool { return d.Equal(asked) || d.User == asked.User && s.ours(d.Host, req.Flow) }})
+		if again {
+			err = s.challenge(login{proxy: true}, true)
+		}
+		s.loop.Later(func() { done(user, err) })
+		return
+	}
+	v := s.visitorOf(user)
+	if v == nil {
+		s.loop.Later(func() { done(user, roam.NotAllowed) })
+		return
+	}
+	q := identity{home: v.visit.Home.Office, at: v.visit.Home.Registrar, user: user, method: method, uri: uri, value: string(value), device: v.visit.Device}
+	f := req.Flow
+	s.identityQuery(q, func(res *sip.Message, err error) {
+		switch {
+		case err != nil:
+			err = roam.HomeSilent
+		case res.Status()/100 != 2:
+			if value != nil && res.Status() == 401 && !strings.Contains(string(res.Value(sip.WWWAuthenticate)), "stale=true") {
+				s.failed("credentials", string(user), f)
+			}
+			err = relayed(res, true)
+		}
+		done(user, err)
+	})
+}
+
+// seconds is d for a header.
+func seconds(d time.Duration) int64 { return int64((d + time.Second/2) / time.Second) }

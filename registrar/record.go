@@ -1,0 +1,134 @@
+package registrar
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/siproam/siproam/registrar/control"
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/transaction"
+)
+
+// locationBody is a user's location as home records it (170).
+type locationBody struct {
+	Version int `json:"v"`
+	roam.Location
+}
+
+// record sends v's registration message (160): our own REGISTER, with home's ticket and no digest of the phone.
+func (s *Server) record(v *visitor, a control.Record) {
+	v.cseq++
+	contact, err := s.contact(v)
+	if err != nil {
+		s.loop.Later(func() { s.stepVisit(v, control.Recorded{Why: roam.HomeSilent}) })
+		return
+	}
+	card, err := json.Marshal(s.cfg.Card)
+	if err != nil { // strings: cannot be
+		panic("registrar: card: " + err.Error())
+	}
+	home, cseq := v.visit.Home.Office, v.cseq
+	if home == "" { // a new visit: its home is not saved yet
+		home = a.Ticket.Home
+	}
+	s.ask(home, a.At, func(w *sip.Writer) error {
+		aor := "sip:" + string(a.Ticket.User)
+		_, domain, _ := strings.Cut(string(a.Ticket.User), "@")
+		addressed(w, "REGISTER", "sip:"+domain, aor, aor, v.callID, cseq)
+		w.Add(sip.PVisitedNetworkID, s.network(a.Ticket.Device, a.CallID, false))
+		w.Add(sip.RoamTicket, a.Ticket.Proof)
+		w.Add(sip.Contact, "<"+contact+">;expires="+strconv.FormatInt(seconds(a.Grant), 10))
+		w.AddInt(sip.Expires, seconds(a.Grant))
+		return w.End(officeType, card)
+	}, func(res *sip.Message, err error) {
+		ev := control.Recorded{Why: refusal(res, err)}
+		var doc locationBody
+		if ev.Why == roam.OK {
+			if !body(res, locationType, &doc) || doc.Version > docVersion {
+				ev.Why = roam.HomeSilent
+			}
+			granted, _ := res.Seconds(sip.Expires)
+			ev.Location, ev.Grant = doc.Location, time.Duration(granted)*time.Second
+		}
+		s.stepVisit(v, ev)
+	})
+}
+
+// contact is <sip:token@S1>.
+func (s *Server) contact(v *visitor) (string, error) {
+	u, err := sip.ParseURI([]byte(s.cfg.Card.Switch))
+	u.User = v.token
+	return u.String(), err
+}
+
+// recordVisit is home's side of the registration message (170, 490): the ticket, which we signed, proves that we checked.
+func (s *Server) recordVisit(tx *transaction.Server, req *sip.Message, u *subscriber, n network) error {
+	began := s.loop.Now()
+	r, card, err := s.readMessage(req, u, n)
+	if err != nil {
+		s.counted("visited", err, began)
+		return err
+	}
+	kind := "visited"
+	if r.Contact.Grant == 0 {
+		kind = "remove"
+	} else if i := u.visitAt(r.Ticket.Device, r.Ticket.Office); i >= 0 && u.home.At[i].Epoch == r.Ticket.Epoch {
+		kind = "refresh"
+	}
+	r.Tx = s.hold(tx, kind, func(w *wait, a control.Answer) error {
+		if a.Why != roam.OK {
+			return a.Why
+		}
+		if a.Changed {
+			s.log.Info().Str("event", "register.ok").Str("user", string(u.home.User)).Str("kind", kind).Str("home", string(s.cfg.Card.Office)).
+				Str("visited", string(card.Office)).Str("contact", r.Contact.Target.URI).Str("device", string(r.Ticket.Device)).
+				Int64("dur_ms", s.loop.Now().Sub(w.began).Milliseconds()).Msg("registration changed")
+		}
+		return s.recorded(w.tx, a)
+	})
+	if !s.change(u, func() control.Event { r.Next = s.draw(); return r }) {
+		s.answer(control.Answer{Tx: r.Tx, Why: roam.TooBusy})
+	}
+	return nil
+}
+
+// readMessage reads a registration message, and checks all of it against the ticket and the flow.
+func (s *Server) readMessage(req *sip.Message, u *subscriber, n network) (r control.Registration, card roam.Card, err error) {
+	t, ok := s.verify(s.signer.Public(), ticketKind, string(req.Value(sip.RoamTicket)))
+	if !ok || u == nil || t.User != u.home.User || t.Office != n.office || t.Device != n.device || t.Home != s.cfg.Card.Office {
+		s.failures.Add(1, "ticket")
+		s.log.Warn().Str("event", "ticket.bad").Str("visited", string(n.office)).Str("device", string(n.device)).Msg("registration message without a good ticket")
+		return r, card, roam.NotAllowed
+	}
+	p, found := s.partner(n.office)
+	if !found || u.Disabled || denied(p.Roamers.Deny, t.User, u.Short, u.Number) {
+		return r, card, roam.NoAgreement
+	}
+	if !body(req, officeType, &card) || card.Office != n.office || card.Version > docVersion {
+		return r, card, roam.BadRequest
+	}
+	a, err := sip.ParseAddress(req.Value(sip.Contact))
+	if err != nil || a.Star {
+		return r, card, roam.BadRequest
+	}
+	ask, _ := req.Seconds(sip.Expires)
+	c := control.Contact{Target: roam.Target{URI: a.Raw, Q: 1000}, CallID: n.callID, Grant: min(time.Duration(ask)*time.Second, s.cfg.Max.D())}
+	return control.Registration{Ticket: t, Switch: card.Switch, Registrar: card.Registrar, Contact: c}, card, nil
+}
+
+// recorded is the 200 with the whole location (170).
+func (s *Server) recorded(tx *transaction.Server, a control.Answer) error {
+	b, err := json.Marshal(locationBody{docVersion, a.Location})
+	if err != nil {
+		return err
+	}
+	w := tx.Start(200, "")
+	w.AddInt(sip.Expires, seconds(a.Grant))
+	if err := w.End(locationType, b); err != nil {
+		return err
+	}
+	return tx.Respond(w)
+}

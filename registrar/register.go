@@ -1,0 +1,259 @@
+package registrar
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/siproam/siproam/registrar/control"
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/transaction"
+)
+
+// serveRegister is a REGISTER: a phone's, or a partner's query or message.
+func (s *Server) serveRegister(tx *transaction.Server, req *sip.Message) error {
+	if req.Flow.Partner != "" {
+		return s.partnerRegister(tx, req)
+	}
+	to, err := req.To()
+	if err != nil {
+		return err
+	}
+	if u := s.find(to.URI, req.Flow); u != nil {
+		return s.registerHome(tx, req, u)
+	}
+	return s.registerOther(tx, req, to.URI)
+}
+
+// registerHome is RFC 3261 10.3 for our own user (200-230).
+func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subscriber) error {
+	began := s.loop.Now()
+	again, err := s.authenticate(req.Flow, login{user: u, name: string(u.home.User), value: s.credentials(req, sip.Authorization),
+		method: "REGISTER", target: s.registerTarget(req)}) // 3, 4: that To is the user's own is in logins
+	if err != nil {
+		s.counted("home", err, began)
+		return err
+	}
+	r, err := s.read(req) // 6, 7: everything that can be wrong is found before anything changes
+	if err != nil {
+		s.counted("home", err, began)
+		return err
+	}
+	if again && !u.home.Repeats(began, &r) { // a repeated answer to our challenge changes nothing
+		return s.challenge(login{}, true)
+	}
+	if again || u.home.Refresh(began, &r) {
+		s.refreshed.Add(1)
+		s.refreshing.Observe(0)
+		return s.respond(tx, u.home.Contacts()) // 8
+	}
+	kind := kindOf(&r, "home")
+	r.Tx = s.hold(tx, kind, func(w *wait, a control.Answer) error {
+		if a.Why != roam.OK {
+			return a.Why
+		}
+		if a.Changed {
+			s.registered(w, u.home.User, s.cfg.Card.Office, &r)
+		}
+		return s.respond(w.tx, u.home.Contacts())
+	})
+	if !s.change(u, func() control.Event { r.Next = s.draw(); return r }) {
+		s.answer(control.Answer{Tx: r.Tx, Why: roam.TooBusy})
+	}
+	return nil
+}
+
+// kindOf is what r is for, as we count it.
+func kindOf(r *control.Register, kind string) string {
+	for _, c := range r.Contacts {
+		if c.Grant > 0 {
+			return kind
+		}
+	}
+	if r.Star || len(r.Contacts) > 0 {
+		return "remove"
+	}
+	return "query"
+}
+
+// read is steps 6 and 7 as far as they need no bindings: what r asks for.
+func (s *Server) read(req *sip.Message) (r control.Register, err error) {
+	r.CallID, r.CSeq = req.CallID(), req.CSeq()
+	header, given := req.Seconds(sip.Expires)
+	agent := clip(string(req.Value(sip.UserAgent)), 100)
+	var path []string
+	n := 0
+	for v := range req.Values(sip.Contact) {
+		a, err := sip.ParseAddress(v)
+		if err != nil {
+			return r, err
+		}
+		if n++; a.Star {
+			r.Star = true
+			continue
+		}
+		if n > s.cfg.Contacts+1 {
+			return r, roam.TooMany
+		}
+		if a.URI.Scheme != "sip" && a.URI.Scheme != "sips" || len(a.Raw) > 500 {
+			return r, roam.BadRequest
+		}
+		c := control.Contact{Target: roam.Target{URI: a.Raw, Route: path, Flow: req.Flow.Flow, Q: quality(a.Params), Agent: agent}}
+		if c.Grant, err = s.granted(a.Params, header, given); err != nil {
+			return r, err
+		}
+		if id, found := a.Params.Get("reg-id"); found {
+			v, _ := strconv.ParseUint(id, 10, 31)
+			c.RegID = uint32(v)
+		}
+		if d := instance(a.Params); d != "" && r.Device == "" {
+			r.Device = d
+		}
+		r.Contacts = append(r.Contacts, c)
+	}
+	if r.Star && (n > 1 || !given || header != 0) { // 10.3 step 6
+		return r, roam.BadRequest
+	}
+	s.lease(req, &r)
+	for i := range r.Contacts {
+		r.Contacts[i].Target.Device = r.Device
+	}
+	return r, nil
+}
+
+// granted chooses the expiry: the contact's own parameter, Expires, our default. A malformed one is as if it were not there.
+func (s *Server) granted(p sip.Params, header uint32, given bool) (time.Duration, error) {
+	ask := s.cfg.Expires.D()
+	if given {
+		ask = time.Duration(header) * time.Second
+	}
+	if text, found := p.Get("expires"); found {
+		if v, err := strconv.ParseUint(text, 10, 32); err == nil {
+			ask = time.Duration(v) * time.Second
+		}
+	}
+	if ask > 0 && ask < s.cfg.Min.D() && ask < time.Hour {
+		return 0, &sip.Refused{Why: roam.TooBrief, Fields: []sip.Field{{Name: sip.MinExpires, Value: strconv.Itoa(int(s.cfg.Min.D() / time.Second))}}}
+	}
+	return min(ask, s.cfg.Max.D()), nil
+}
+
+// quality is q in thousandths, 1000 when not given or malformed.
+func quality(p sip.Params) uint16 {
+	text, found := p.Get("q")
+	if !found {
+		return 1000
+	}
+	q, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(q >= 0 && q <= 1) {
+		return 1000
+	}
+	return uint16(math.Round(q * 1000))
+}
+
+// instance is the device a Contact names by +sip.instance (RFC 5626 4.1), "" for none.
+func instance(p sip.Params) roam.Device {
+	text, _ := p.Get("+sip.instance")
+	text = strings.TrimSuffix(strings.TrimPrefix(text, "<"), ">")
+	if len(text) > 128 || strings.HasPrefix(text, "mac:") { // that is the name of a lease
+		return ""
+	}
+	return roam.Device(text)
+}
+
+// lease takes from DHCP what the phone does not say: which device it is, and that somebody plugged it in.
+func (s *Server) lease(req *sip.Message, r *control.Register) {
+	if s.leases == nil {
+		return
+	}
+	l, found := s.leases.At(req.Flow.Remote.Addr())
+	if !found {
+		return
+	}
+	if r.Device == "" {
+		r.Device = roam.Device("mac:" + l.MAC)
+	}
+	r.Person = s.loop.Now().Sub(l.Plugged) < justPlugged
+}
+
+// justPlugged is how long after its DISCOVER a phone's REGISTER is the sign of a person.
+const justPlugged = 5 * time.Minute
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return strings.ToValidUTF8(s[:n], "")
+	}
+	return s
+}
+
+// respond is step 8: the 200 with every live binding.
+func (s *Server) respond(tx *transaction.Server, cs []control.Contact) error {
+	w := tx.Start(200, "")
+	now := s.loop.Now()
+	var stack [256]byte
+	for i := range cs {
+		c := &cs[i]
+		left := (c.Until.Sub(now) + time.Second/2) / time.Second
+		if left <= 0 {
+			continue
+		}
+		b := append(stack[:0], '<')
+		b = append(b, c.Target.URI...)
+		b = append(b, ">;expires="...)
+		b = strconv.AppendInt(b, int64(left), 10)
+		if c.Target.Q != 1000 {
+			b = append(b, ";q="...)
+			b = strconv.AppendFloat(b, float64(c.Target.Q)/1000, 'f', -1, 64)
+		}
+		w.Add(sip.Contact, string(b))
+	}
+	if err := w.End("", nil); err != nil {
+		return err
+	}
+	return tx.Respond(w)
+}
+
+// wait is a request whose answer a core will give.
+type wait struct {
+	tx    *transaction.Server
+	kind  string
+	began time.Time
+	done  func(*wait, control.Answer) error
+}
+
+// hold keeps tx until a core answers; done then answers it, or returns the refusal.
+func (s *Server) hold(tx *transaction.Server, kind string, done func(*wait, control.Answer) error) uint64 {
+	s.last++
+	s.waits[s.last] = &wait{tx: tx.Hold(), kind: kind, began: s.loop.Now(), done: done}
+	return s.last
+}
+
+// answer ends a wait. An Answer that nobody waits for is none.
+func (s *Server) answer(a control.Answer) {
+	w := s.waits[a.Tx]
+	if w == nil {
+		return
+	}
+	delete(s.waits, a.Tx)
+	err := w.done(w, a)
+	if w.kind != "" {
+		s.counted(w.kind, err, w.began)
+	}
+	if err != nil {
+		w.tx.Refuse(err)
+	}
+}
+
+// registered is the one line for a registration that has changed.
+func (s *Server) registered(w *wait, user roam.UserID, home roam.OfficeID, r *control.Register) {
+	contact := "*"
+	if len(r.Contacts) > 0 {
+		contact = r.Contacts[0].Target.URI
+	}
+	f := w.tx.Flow()
+	s.log.Info().Str("event", "register.ok").Str("user", string(user)).Str("kind", w.kind).Str("home", string(home)).
+		Str("visited", string(s.cfg.Card.Office)).Str("contact", contact).Str("device", string(r.Device)).
+		Str("remote_ip", f.Remote.Addr().Unmap().String()).Int64("dur_ms", s.loop.Now().Sub(w.began).Milliseconds()).Msg("registration changed")
+}

@@ -1,0 +1,204 @@
+package registrar
+
+import (
+	"encoding/hex"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/siproam/siproam/loop"
+	"github.com/siproam/siproam/registrar/control"
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/digest"
+)
+
+// subscriber is one of our own users.
+type subscriber struct {
+	account
+	logins map[string]digest.HA1
+	home   control.Home
+	nonces nonces
+	turn   turn
+	at     roam.OfficeID // where R was told last
+	flows  []roam.Flow   // as indexed in Server.flows
+	counts [2]int64      // bindings here, devices away, as counted in Server.bound
+}
+
+// newSubscriber makes a subscriber without registrations.
+func (s *Server) newSubscriber(id roam.UserID, a account) *subscriber {
+	u := &subscriber{}
+	u.home = control.Home{User: id, Office: s.office}
+	s.use(u, a)
+	return u
+}
+
+// use takes a as u's account.
+func (s *Server) use(u *subscriber, a account) {
+	u.account = a
+	u.logins = make(map[string]digest.HA1, len(a.Logins))
+	for name, texts := range a.Logins {
+		var h digest.HA1
+		for i, t := range texts[:min(len(texts), len(h))] {
+			if b, err := hex.DecodeString(t); err == nil && len(b) > 0 {
+				h[i] = b
+			}
+		}
+		u.logins[name] = h
+	}
+	u.home.Profile = &roam.Profile{Version: 1, Name: a.Name, Number: a.Number, Short: a.Short, Dial: s.cfg.Numbers, Calls: a.Calls}
+}
+
+// enter makes u known under all its names.
+func (s *Server) enter(u *subscriber) {
+	s.users[u.home.User] = u
+	for _, id := range s.identities(u) {
+		s.names[id.Name] = u
+	}
+}
+
+// leave forgets u's names.
+func (s *Server) leave(u *subscriber) {
+	for _, id := range s.identities(u) {
+		if s.names[id.Name] == u {
+			delete(s.names, id.Name)
+		}
+	}
+}
+
+// identities is what R should know u by: canonical, aliases, number and extension.
+func (s *Server) identities(u *subscriber) []roam.Identity {
+	names := append([]string{string(u.home.User)}, u.Aliases...)
+	for _, n := range []string{u.Number, u.Short} {
+		if n != "" {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	ids := make([]roam.Identity, 0, len(names))
+	for _, n := range slices.Compact(names) {
+		ids = append(ids, roam.Identity{Name: n, User: u.home.User, Home: s.cfg.Card.Office})
+	}
+	return ids
+}
+
+// domain is our SIP domain and digest realm.
+func (s *Server) domain() string { return s.cfg.Names[0] }
+
+// ours says that host means this office: a name of ours, or the address f came to.
+func (s *Server) ours(host string, f *sip.Flow) bool {
+	if s.hosts[host] {
+		return true
+	}
+	if f == nil {
+		return false
+	}
+	here := f.Here
+	if i := strings.LastIndexByte(here, ':'); i > strings.LastIndexByte(here, ']') {
+		here = here[:i]
+	}
+	return host == here || host == f.Local.Addr().Unmap().String()
+}
+
+// ownName says that host is our domain or an alias of it, not an address.
+func (s *Server) ownName(host string) bool {
+	return s.hosts[host] && (strings.IndexFunc(host, func(r rune) bool { return r != '.' && (r < '0' || r > '9') }) >= 0 && host[0] != '[')
+}
+
+// find is our subscriber that u names, nil when it is none of ours.
+func (s *Server) find(u sip.URI, f *sip.Flow) *subscriber {
+	if u.Scheme == "tel" || u.User != "" && s.ours(u.Host, f) {
+		if found := s.names[u.User]; found != nil {
+			return found
+		}
+		return s.names[u.User+"@"+s.domain()]
+	}
+	return s.names[u.User+"@"+u.Host]
+}
+
+// nonces is the nonce counts that a user's phones have used, by nonce: one phone's must not make another's stale.
+type nonces struct {
+	used  []used
+	floor uint64 // of those that were forgotten: older ones are stale
+}
+
+type used struct {
+	nonce  string
+	window digest.Window
+}
+
+const mostNonces = 16
+
+// window is what to check nonce with. Keep it when the answer was good.
+func (n *nonces) window(nonce string) digest.Window {
+	for i := range n.used {
+		if n.used[i].nonce == nonce {
+			return n.used[i].window
+		}
+	}
+	return digest.Window{Nonce: n.floor}
+}
+
+// keep remembers w.
+func (n *nonces) keep(nonce string, w digest.Window) {
+	oldest := 0
+	for i := range n.used {
+		if n.used[i].nonce == nonce {
+			n.used[i].window = w
+			return
+		}
+		if n.used[i].window.Nonce < n.used[oldest].window.Nonce {
+			oldest = i
+		}
+	}
+	if len(n.used) < mostNonces {
+		n.used = append(n.used, used{nonce, w})
+		return
+	}
+	n.floor = max(n.floor, n.used[oldest].window.Nonce+1)
+	n.used[oldest] = used{nonce, w}
+}
+
+// turn is what both cores need around them: a change at a time, a wake-up call, and drift to be written.
+type turn struct {
+	queue []func() // at most mostQueued: later ones get 503
+	wake  *loop.Timer
+	at    time.Time // of wake
+	drift bool
+}
+
+const (
+	mostQueued = 4
+	driftAfter = 500 * time.Millisecond
+)
+
+// wait queues fn for when the change under way has ended; ok is false when too many wait.
+func (t *turn) wait(fn func()) (ok bool) {
+	if len(t.queue) >= mostQueued {
+		return false
+	}
+	t.queue = append(t.queue, fn)
+	return true
+}
+
+// next runs what waits, while nothing is under way.
+func (t *turn) next(busy func() bool) {
+	for len(t.queue) > 0 && !busy() {
+		fn := t.queue[0]
+		t.queue = slices.Delete(t.queue, 0, 1)
+		fn()
+	}
+}
+
+// wakeAt has due called at at; an earlier call stands.
+func (t *turn) wakeAt(l *loop.Loop, at time.Time, due func()) {
+	if t.wake != nil && !at.Before(t.at) {
+		return
+	}
+	t.wake.Stop()
+	t.at = at
+	t.wake = l.After(max(at.Sub(l.Now()), time.Millisecond), func() {
+		t.wake = nil
+		due()
+	})
+}

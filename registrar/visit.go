@@ -1,0 +1,147 @@
+package registrar
+
+import (
+	"slices"
+
+	"github.com/siproam/siproam/registrar/control"
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip/transaction"
+)
+
+// visitor is one device of somebody else's user, here.
+type visitor struct {
+	visit  control.Visit
+	token  string // user part of our Contact at home
+	callID string // of our registration messages
+	cseq   uint32
+	turn   turn
+	flows  []roam.Flow // as indexed in Server.flows
+	bound  int64       // bindings, as counted in Server.bound
+}
+
+func (v *visitor) user() roam.UserID { return v.visit.User }
+
+// newVisitor makes a visitor and makes it known.
+func (s *Server) newVisitor(user roam.UserID, d roam.Device) *visitor {
+	v := &visitor{visit: control.Visit{User: user, Device: d, Office: s.office}, token: transaction.NewTag(), callID: transaction.NewTag()}
+	s.visitors[user] = append(s.visitors[user], v)
+	return v
+}
+
+// visitor is user's device d here, known or new.
+func (s *Server) visitor(user roam.UserID, d roam.Device) *visitor {
+	if v := s.findVisitor(user, d); v != nil {
+		return v
+	}
+	return s.newVisitor(user, d)
+}
+
+func (s *Server) findVisitor(user roam.UserID, d roam.Device) *visitor {
+	for _, v := range s.visitors[user] {
+		if v.visit.Device == d {
+			return v
+		}
+	}
+	return nil
+}
+
+// visitorOf is a device of user that is served here, nil when none is.
+func (s *Server) visitorOf(user roam.UserID) *visitor {
+	for _, v := range s.visitors[user] {
+		if v.visit.Serving() {
+			return v
+		}
+	}
+	return nil
+}
+
+// changeVisit gives ev, made when its turn comes, to v's core: one change per device is under way.
+func (s *Server) changeVisit(v *visitor, ev func() control.Event) (ok bool) {
+	if !v.visit.Busy() {
+		s.stepVisit(v, ev())
+		return true
+	}
+	return v.turn.wait(func() { s.stepVisit(v, ev()) })
+}
+
+// stepVisit gives ev to v's core and does what it says.
+func (s *Server) stepVisit(v *visitor, ev control.Event) {
+	var out []control.Action
+	v.visit, out = v.visit.Step(s.loop.Now(), ev, nil)
+	for _, a := range out {
+		s.doVisit(v, a)
+	}
+	s.reindexVisit(v)
+	v.turn.next(v.visit.Busy)
+	if v.visit.Empty() && !v.visit.Busy() && s.findVisitor(v.user(), v.visit.Device) == v {
+		s.forget(v)
+	}
+}
+
+// forget drops a visitor of whom there is nothing to keep.
+func (s *Server) forget(v *visitor) {
+	v.turn.wake.Stop()
+	vs := slices.DeleteFunc(s.visitors[v.user()], func(o *visitor) bool { return o == v })
+	if len(vs) == 0 {
+		delete(s.visitors, v.user())
+	} else {
+		s.visitors[v.user()] = vs
+	}
+}
+
+// doVisit takes one action of v's core.
+func (s *Server) doVisit(v *visitor, a control.Action) {
+	switch a := a.(type) {
+	case control.Answer:
+		s.answer(a)
+	case control.Allocate:
+		s.sw.Allocate(a.Line, func(why roam.Refusal) { s.stepVisit(v, control.Allocated{Why: why}) })
+	case control.Release:
+		s.sw.Release(a.User, a.Device, a.Gone)
+	case control.Record:
+		s.record(v, a)
+	case control.SaveVisit:
+		v.turn.drift = false
+		s.saveVisit(v, a.Stay, func(err error) {
+			if err != nil {
+				s.log.Error().Str("event", "store.failed").Str("user", string(v.user())).Err(err).Msg("visit not saved")
+			}
+			s.stepVisit(v, control.Saved{Err: err})
+		})
+	case control.Drift:
+		s.drift(&v.turn, func() {
+			if !v.visit.Busy() && s.findVisitor(v.user(), v.visit.Device) == v {
+				s.saveVisit(v, v.visit.Stay, s.drifted)
+			}
+		})
+	case control.Report:
+		s.router.Report(v.user(), a.Location, a.Why, func(roam.Location, error) {}) // 190, 260, 480, 500; home repairs what is wrong
+	case control.Supersede:
+		s.supersede(v.user(), a, v.visit.Home.Office, func(control.Settled) {}) // home repeats it, we do not
+	case control.Wake:
+		v.turn.wakeAt(s.loop, a.At, func() { s.stepVisit(v, control.Due{}) })
+	case control.Locate, control.Query, control.Save:
+		panic("registrar: an action that no visit has")
+	}
+}
+
+// saveVisit writes v's row, or deletes it when it says nothing any more.
+func (s *Server) saveVisit(v *visitor, stay control.Stay, done func(error)) {
+	var doc any
+	if !stay.Empty() {
+		stay.Version = docVersion
+		doc = visitDoc{Stay: stay, Token: v.token, CallID: v.callID, CSeq: v.cseq}
+	}
+	s.put(putVisit, dropVisit, doc, done, string(v.user()), string(v.visit.Device))
+}
+
+// reindexVisit keeps Server.flows and the number of bindings in step with v.
+func (s *Server) reindexVisit(v *visitor) {
+	flows := make([]roam.Flow, 0, 4)
+	for _, c := range v.visit.Contacts {
+		flows = append(flows, c.Target.Flow)
+	}
+	s.bound[boundVisitor].Add(int64(len(flows)) - v.bound)
+	v.bound = int64(len(flows))
+	v.flows = s.index(v.user(), v.flows, flows)
+}

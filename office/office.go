@@ -6,3 +6,204 @@
 // loop. A House is the offices of one process with the control socket that commands use and the
 // pages for people.
 package office
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/siproam/siproam/billing"
+	"github.com/siproam/siproam/loop"
+	"github.com/siproam/siproam/media"
+	"github.com/siproam/siproam/metric"
+	"github.com/siproam/siproam/registrar"
+	"github.com/siproam/siproam/routesrv"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/dialog"
+	"github.com/siproam/siproam/sip/transaction"
+	"github.com/siproam/siproam/sip/transport"
+	"github.com/siproam/siproam/softswitch"
+	"github.com/siproam/siproam/store"
+)
+
+// Bounds of an office's loop: posts waiting for a turn (full: 503) and questions under way at once.
+const (
+	loopQueue = 8192
+	loopAsks  = 1024
+)
+
+// Office is one office. New makes it, Run runs it once.
+type Office struct {
+	Seed *Seed // nil: none; set before Run
+
+	mu  sync.Mutex // guards cfg
+	cfg Config
+
+	log     zerolog.Logger
+	made    time.Time
+	ready   chan struct{} // closed when phones are served
+	metrics *metric.Set
+	health  health
+
+	file      *store.File
+	loop      *loop.Loop
+	partners  *partners
+	transport *transport.Transport
+	layer     *transaction.Layer
+	routes    *routesrv.Store
+	relay     *media.Relay
+	ledger    *billing.Ledger
+	sw        *softswitch.Switch
+	reg       *registrar.Server
+	table     *dialog.Table
+}
+
+// New opens the office's file and wires its parts; nothing runs and no port is bound yet. The caller
+// calls Run, or Close when it does not.
+func New(cfg Config, log zerolog.Logger) (o *Office, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	o = &Office{cfg: cfg, made: time.Now(), ready: make(chan struct{}), metrics: &metric.Set{}}
+	o.log = log.With().Str("office", string(cfg.Office)).Logger()
+	defer func() {
+		if err != nil {
+			o.Close()
+			err = fmt.Errorf("office %s: %w", cfg.Office, err)
+		}
+	}()
+	if o.partners, err = newPartners(cfg); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
+		return nil, err
+	}
+	if o.file, err = store.Open(filepath.Join(cfg.State, "office.db"), registrar.Schema, billing.Schema); err != nil {
+		return nil, err
+	}
+	return o, o.wire(cfg)
+}
+
+// wire makes the engines, then the roles, and hands each its neighbours.
+func (o *Office) wire(cfg Config) (err error) {
+	names, card := names(cfg), card(cfg)
+	o.file.Measure(o.metrics)
+	o.loop = loop.New(loopQueue, loopAsks)
+	o.watch()
+	tc, err := transportConfig(cfg, o.partners, o.file.Boot())
+	if err != nil {
+		return err
+	}
+	o.transport = transport.New(tc, o.partners.identify, o.metrics, o.log)
+	o.layer = transaction.NewLayer(o.loop, o.transport, o.metrics, o.log)
+	o.loop.EachTurn(o.transport.Flush)
+	if o.routes, err = routesrv.New(cfg.Routes, o.loop, card, o.file.Node(), o.file.Boot(), o.metrics, o.log); err != nil {
+		return err
+	}
+	if o.relay, err = media.New(mediaConfig(cfg), o.metrics, o.log); err != nil {
+		return err
+	}
+	o.ledger = billing.New(cfg.Office, o.loop, o.file, o.routes, o.metrics, o.log)
+	o.sw = softswitch.New(o.switchConfig(cfg), o.loop, o.layer, o.routes, o.relay, o.ledger, o.metrics, o.log)
+	if o.reg, err = registrar.New(registrarConfig(cfg, names, card), o.loop, o.layer, o.file, o.sw, o.routes, nil, o.metrics, o.log); err != nil {
+		return err
+	}
+	o.routes.Owned(o.reg.Owned)
+	o.layer.OnClosed(o.reg.Closed)
+	o.table = dialog.New(o.loop, o.layer, o.mux(), o.log)
+	o.sw.Serve(o.reg, o.table)
+	o.layer.Handle(o.table)
+	o.measure()
+	return nil
+}
+
+// mux says which role takes what; what belongs to a dialog never gets here.
+func (o *Office) mux() *transaction.Mux {
+	m := transaction.NewMux("path", "replaces", "timer", "outbound")
+	for _, method := range []sip.Method{sip.REGISTER, sip.OPTIONS} {
+		m.Handle(method, "", o.reg)
+	}
+	m.Handle(sip.NOTIFY, "reg", o.reg)
+	for _, method := range []sip.Method{sip.INVITE, sip.MESSAGE, sip.INFO} {
+		m.Handle(method, "", o.sw)
+	}
+	return m
+}
+
+// Name is the office's id.
+func (o *Office) Name() string { return string(o.cfg.Office) } // Reload never changes it
+
+// Metrics is what the office has counted.
+func (o *Office) Metrics() *metric.Set { return o.metrics }
+
+// Ready is closed when phones are served.
+func (o *Office) Ready() <-chan struct{} { return o.ready }
+
+// Config is the configuration in force.
+func (o *Office) Config() Config {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.cfg
+}
+
+// zone is the timezone of listings.
+func (o *Office) zone() string {
+	cfg := o.Config()
+	return cfg.Zone().String()
+}
+
+// Close gives back what New took, when Run is not called or has returned.
+func (o *Office) Close() error {
+	if o.relay != nil {
+		o.relay.Close()
+	}
+	if o.file != nil {
+		return o.file.Close()
+	}
+	return nil
+}
+
+// watch counts turns over 5 ms, logs those over 50 ms, and keeps a panic to the turn it happened in.
+func (o *Office) watch() {
+	slow := o.metrics.Counter("slow_turns_total", "Turns of the loop that took more than 5 ms.").With()
+	panics := o.metrics.Counter("panics_total", "Panics caught: each is a bug of ours.").With()
+	o.loop.Watch(func(took time.Duration) {
+		if took > 5*time.Millisecond {
+			slow.Add(1)
+		}
+		if took > 50*time.Millisecond {
+			o.log.Warn().Str("event", "loop.slow").Int64("dur_ms", took.Milliseconds()).Msg("long turn of the loop")
+		}
+	}, func(v any, stack []byte) {
+		panics.Add(1)
+		o.log.Error().Str("event", "loop.panic").Str("err", fmt.Sprint(v)).Str("stack", string(stack)).Msg("panic caught")
+	})
+}
+
+// names is every host that means us: the domain first, then aliases and our own addresses.
+func names(cfg Config) []string {
+	all := append([]string{cfg.Domain}, cfg.Aliases...)
+	if u, err := sip.ParseURI([]byte(cfg.URI)); err == nil {
+		all = append(all, u.Host)
+	}
+	if cfg.Advertise.IsValid() {
+		all = append(all, cfg.Advertise.String())
+	}
+	for _, l := range slices.Concat(cfg.Listen, []string{cfg.PartnerListen}) {
+		if _, addr, err := splitListen(l); err == nil {
+			all = append(all, hostsOf(addr.Addr())...)
+		}
+	}
+	var distinct []string
+	for _, n := range all {
+		if n = hostText(n); !slices.Contains(distinct, n) {
+			distinct = append(distinct, n)
+		}
+	}
+	return distinct
+}

@@ -1,0 +1,97 @@
+package office
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+)
+
+// partners is who other offices are, by the names in their certificates, and our own certificate. What
+// can change on reload is swapped whole; connections that are up stay up.
+type partners struct {
+	known atomic.Pointer[map[string]roam.OfficeID]
+	cert  atomic.Pointer[tls.Certificate] // nil: no partner listener
+	roots *x509.CertPool                  // set once
+}
+
+// newPartners reads the files.
+func newPartners(cfg Config) (*partners, error) {
+	p := &partners{}
+	if cfg.PartnerListen != "" {
+		pem, err := os.ReadFile(cfg.TLS.PartnerCA)
+		if err != nil {
+			return nil, fmt.Errorf("tls.partner_ca: %w", err)
+		}
+		p.roots = x509.NewCertPool()
+		if !p.roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("tls.partner_ca: %s: no certificate in it", cfg.TLS.PartnerCA)
+		}
+	}
+	return p, p.reload(cfg)
+}
+
+// reload takes our certificate from its files again, and the partners of cfg. On an error nothing changes.
+func (p *partners) reload(cfg Config) error {
+	if cfg.PartnerListen != "" {
+		cert, err := tls.LoadX509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
+		if err != nil {
+			return fmt.Errorf("tls.cert, tls.key: %w", err)
+		}
+		if time.Now().After(cert.Leaf.NotAfter) {
+			return fmt.Errorf("tls.cert: %s: expired on %s", cfg.TLS.Cert, cert.Leaf.NotAfter.Format(time.DateOnly))
+		}
+		p.cert.Store(&cert)
+	}
+	known := make(map[string]roam.OfficeID, len(cfg.Partners))
+	for _, one := range cfg.Partners {
+		known[strings.ToLower(one.Certificate)] = one.Office
+	}
+	p.known.Store(&known)
+	return nil
+}
+
+// identify names the partner whose certificate f has shown; "" for a stranger. It is
+// called once per connection, so a removed partner is one from its next connection on.
+func (p *partners) identify(f *sip.Flow) roam.OfficeID {
+	known := *p.known.Load()
+	for _, name := range f.Names {
+		if office := known[strings.ToLower(name)]; office != "" {
+			return office
+		}
+	}
+	return ""
+}
+
+// tls is mutual TLS for both directions; nil without a partner listener.
+func (p *partners) tls() *tls.Config {
+	if p.cert.Load() == nil {
+		return nil
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		ClientAuth: tls.RequireAndVerifyClientCert,
+		ClientCAs:  p.roots,
+		RootCAs:    p.roots,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return p.cert.Load(), nil
+		},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return p.cert.Load(), nil
+		},
+	}
+}
+
+// expiry is when our certificate ends; zero without one.
+func (p *partners) expiry() time.Time {
+	if c := p.cert.Load(); c != nil {
+		return c.Leaf.NotAfter
+	}
+	return time.Time{}
+}

@@ -1,0 +1,110 @@
+package office
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/siproam/siproam/media"
+	"github.com/siproam/siproam/registrar"
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/transport"
+	"github.com/siproam/siproam/softswitch"
+)
+
+// signalling is marked CS3 (RFC 4594 2.3).
+const signallingDSCP = 24
+
+// attributes are the inter-office protocols and attributes of our softswitch, told in the office card (M11).
+var attributes = []string{"sip;transport=tls", "rtp", "srtp-end-to-end", "profile=1", "cdr=1"}
+
+// card is what we say of ourselves (130, 330-340).
+func card(cfg Config) roam.Card {
+	c := roam.Card{Version: 1, Office: cfg.Office, Domains: []string{cfg.Domain}, Switch: cfg.URI, Registrar: cfg.URI, Abilities: attributes}
+	for _, a := range cfg.Aliases {
+		if !isAddr(a) {
+			c.Domains = append(c.Domains, a)
+		}
+	}
+	if c.Switch == "" { // no other offices: the domain finds us (RFC 3263)
+		c.Switch = "sip:" + cfg.Domain
+		c.Registrar = c.Switch
+	}
+	return c
+}
+
+func transportConfig(cfg Config, p *partners, boot uint64) (transport.Config, error) {
+	tc := transport.Config{
+		Listen: cfg.Listen, PartnerListen: cfg.PartnerListen, PartnerTLS: p.tls(), Advertise: cfg.Advertise,
+		LocalNetworks: cfg.LocalNetworks, Boot: boot, DSCP: signallingDSCP,
+	}
+	if cfg.URI == "" {
+		return tc, nil
+	}
+	var err error
+	if tc.URI, err = sip.ParseURI([]byte(cfg.URI)); err != nil {
+		return tc, fmt.Errorf("uri: %w", err)
+	}
+	return tc, nil
+}
+
+// mediaConfig binds media where the phones' first listener is.
+func mediaConfig(cfg Config) media.Config {
+	mc := cfg.Media
+	mc.Advertise, mc.LocalNetworks = cfg.Advertise, cfg.LocalNetworks
+	if len(cfg.Listen) > 0 {
+		if _, addr, err := splitListen(cfg.Listen[0]); err == nil {
+			mc.Addr = addr.Addr()
+		}
+	}
+	return mc
+}
+
+func (o *Office) switchConfig(cfg Config) softswitch.Config {
+	return softswitch.Config{
+		Card: card(cfg), Names: names(cfg), Numbers: cfg.Numbers, ChallengeCalls: cfg.Registration.ChallengeCalls,
+		Node: o.file.Node(), Boot: o.file.Boot(),
+	}
+}
+
+// registrarConfig fills in what partners leave to home_silent.
+func registrarConfig(cfg Config, names []string, card roam.Card) registrar.Config {
+	rc := cfg.Registration
+	rc.HomeSilent, rc.Names, rc.Card = cfg.HomeSilent, names, card
+	rc.Partners = make([]roam.Partner, len(cfg.Partners))
+	for i, p := range cfg.Partners {
+		if p.HomeSilent != nil {
+			filled := p.HomeSilent.Over(cfg.HomeSilent)
+			p.HomeSilent = &filled
+		}
+		rc.Partners[i] = p
+	}
+	return rc
+}
+
+// hostsOf is a as hosts in URIs; the unspecified address is every address of this machine.
+func hostsOf(a netip.Addr) (all []string) {
+	if !a.IsUnspecified() {
+		return []string{a.String()}
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, one := range addrs {
+		if p, err := netip.ParsePrefix(one.String()); err == nil && (a.Is6() || p.Addr().Is4()) && !p.Addr().IsLinkLocalUnicast() {
+			all = append(all, p.Addr().String())
+		}
+	}
+	return all
+}
+
+// hostText is a host as it stands in a canonical URI: small letters, IPv6 in brackets.
+func hostText(h string) string {
+	if ip, err := netip.ParseAddr(strings.Trim(h, "[]")); err == nil && ip.Is6() {
+		return "[" + ip.String() + "]"
+	}
+	return strings.ToLower(h)
+}

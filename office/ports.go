@@ -1,0 +1,102 @@
+package office
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+)
+
+// Port is something a firewall must let in.
+type Port struct {
+	Port string `json:"port"` // "5060/udp"
+	From string `json:"from"`
+	What string `json:"what"`
+}
+
+// Ports lists what this configuration listens on, for whoever keeps the firewall.
+func (c *Config) Ports() (all []Port) {
+	for _, l := range c.Listen {
+		if transport, addr, err := splitListen(l); err == nil {
+			all = append(all, Port{fmt.Sprintf("%d/%s", addr.Port(), transport), "phones", "SIP at " + addr.Addr().String()})
+		}
+	}
+	if _, addr, err := splitListen(c.PartnerListen); err == nil {
+		all = append(all, Port{fmt.Sprintf("%d/tcp", addr.Port()), "other offices", "SIP over mutual TLS"})
+	}
+	all = append(all, Port{c.Media.Ports + "/udp", "phones and other offices", "RTP and RTCP"})
+	if addr, err := splitHostPort(c.HTTP.Listen); err == nil {
+		from := "this machine only"
+		if !addr.Addr().IsLoopback() {
+			from = "people you trust"
+		}
+		all = append(all, Port{fmt.Sprintf("%d/tcp", addr.Port()), from, "dashboard, metrics, health; no login"})
+	}
+	return all
+}
+
+// Doubts says what is not wrong but probably not meant. Each begins with its key.
+func (c *Config) Doubts() (all []string) {
+	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	if addr, err := splitHostPort(c.HTTP.Listen); err == nil && !addr.Addr().IsLoopback() {
+		say("http.listen: %s is not on loopback, and there is no login", addr)
+	}
+	for _, file := range []struct{ key, path string }{{"tls.cert", c.TLS.Cert}, {"tls.key", c.TLS.Key}, {"tls.partner_ca", c.TLS.PartnerCA}, {"routes.password_file", c.Routes.PasswordFile}} {
+		if file.path == "" {
+			continue
+		}
+		if info, err := os.Stat(file.path); err != nil {
+			say("%s: %v", file.key, err)
+		} else if file.key != "tls.cert" && file.key != "tls.partner_ca" && info.Mode().Perm()&0o007 != 0 {
+			say("%s: everybody on this machine may read %s", file.key, file.path)
+		}
+	}
+	if c.Numbers.Country == "" {
+		say("numbers.country: not given; only full numbers can be dialled outside extensions")
+	}
+	for i, p := range c.Partners {
+		if p.Visitors.Max == 0 {
+			say("partners[%d].visitors.max: 0: no user of %s may visit", i, p.Office)
+		}
+	}
+	if behindNAT(c) {
+		say("advertise: not given, and every address here is private: phones elsewhere could not reach us")
+	}
+	if strings.HasSuffix(c.Domain, ".local") {
+		say("domain: .local names belong to multicast DNS")
+	}
+	return all
+}
+
+// Files reads the files that the configuration names, those that are there, and gives what is wrong with them.
+func (c *Config) Files() error {
+	var errs []error
+	if _, err := newPartners(*c); err != nil && !errors.Is(err, os.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	if c.Users.Source != "state" {
+		f, err := os.Open(c.Users.Source)
+		if err != nil {
+			return errors.Join(append(errs, fmt.Errorf("users.source: %w", err))...)
+		}
+		defer f.Close()
+		if _, err := ReadAccounts(c, c.Users.Source, f); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// behindNAT says that local_networks names networks apart from others, and yet no address is told to those.
+func behindNAT(c *Config) bool {
+	if c.Advertise.IsValid() || len(c.LocalNetworks) == 0 {
+		return false
+	}
+	for _, n := range names(*c) {
+		if a, err := netip.ParseAddr(strings.Trim(n, "[]")); err == nil && !a.IsPrivate() && !a.IsLoopback() {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,89 @@
+package office
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// fixed is what cannot change while the office runs: its names, files and sockets.
+var fixed = []struct {
+	key string
+	of  func(c *Config) any
+}{
+	{"office", func(c *Config) any { return &c.Office }},
+	{"domain", func(c *Config) any { return &c.Domain }},
+	{"aliases", func(c *Config) any { return &c.Aliases }},
+	{"state", func(c *Config) any { return &c.State }},
+	{"roles", func(c *Config) any { return &c.Roles }},
+	{"listen", func(c *Config) any { return &c.Listen }},
+	{"partner_listen", func(c *Config) any { return &c.PartnerListen }},
+	{"tls.partner_ca", func(c *Config) any { return &c.TLS.PartnerCA }},
+	{"uri", func(c *Config) any { return &c.URI }},
+	{"advertise", func(c *Config) any { return &c.Advertise }},
+	{"local_networks", func(c *Config) any { return &c.LocalNetworks }},
+	{"media", func(c *Config) any { return &c.Media }},
+	{"routes", func(c *Config) any { return &c.Routes }},
+	{"dhcp", func(c *Config) any { return &c.DHCP }},
+	{"http", func(c *Config) any { return &c.HTTP }},
+	{"log.format", func(c *Config) any { return &c.Log.Format }},
+}
+
+// Reload takes a new configuration, the certificate files and the users' file without dropping a call or a
+// registration. What cannot change while the office runs stays as it was and is named in kept. After an error
+// everything is as it was, but for users taken before the one that was refused.
+func (o *Office) Reload(ctx context.Context, cfg Config) (kept []string, err error) {
+	defer func() {
+		o.health.reloadOK.Store(err == nil)
+		if err != nil {
+			o.log.Error().Str("event", "office.reload").Err(err).Msg("reload refused")
+		}
+	}()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	was := o.Config()
+	for _, f := range fixed {
+		is, now := reflect.ValueOf(f.of(&was)).Elem(), reflect.ValueOf(f.of(&cfg)).Elem()
+		if !reflect.DeepEqual(is.Interface(), now.Interface()) {
+			kept = append(kept, f.key)
+			now.Set(is)
+		}
+	}
+	if err := o.partners.reload(cfg); err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	o.cfg = cfg
+	o.mu.Unlock()
+	if err := o.syncUsers(ctx); err != nil {
+		return nil, err
+	}
+	names, card := names(cfg), card(cfg)
+	if err := o.loop.Do(ctx, func() {
+		o.reg.Reload(registrarConfig(cfg, names, card))
+		o.sw.Reload(o.switchConfig(cfg))
+	}); err != nil {
+		return nil, fmt.Errorf("reload: %w", err)
+	}
+	if was.Log.Level != cfg.Log.Level {
+		SetLevel(cfg.Log.Level)
+	}
+	o.health.reloaded.Store(time.Now().Unix())
+	o.log.Info().Str("event", "office.reload").Strs("kept", kept).Msg("configuration taken")
+	return kept, nil
+}
+
+// SetLevel changes what this process logs: debug, info, warn or error. It is of the process, since all
+// offices of a process write one log.
+func SetLevel(level string) error {
+	l, err := zerolog.ParseLevel(level)
+	if err != nil || level == "" || l < zerolog.DebugLevel || l > zerolog.ErrorLevel {
+		return fmt.Errorf("log level %q: want debug, info, warn or error", level)
+	}
+	zerolog.SetGlobalLevel(l)
+	return nil
+}

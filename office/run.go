@@ -1,0 +1,145 @@
+package office
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/siproam/siproam/roam"
+)
+
+// How long stopping may take: calls get drainFor to end with their records, every part after it stopFor.
+const (
+	drainFor = 1200 * time.Millisecond
+	stopFor  = 600 * time.Millisecond
+)
+
+// health is what the office knows of itself; it is read from anywhere.
+type health struct {
+	serving  atomic.Bool // listeners bound, file open, loop turning
+	reloadOK atomic.Bool
+	reloaded atomic.Int64 // Unix seconds
+}
+
+// part is one of the office's runners.
+type part struct {
+	name  string
+	stop  context.CancelFunc
+	ended chan struct{} // closed when it has returned
+}
+
+// runner starts parts in order and stops them in reverse.
+type runner struct {
+	o     *Office
+	parts []*part
+
+	once sync.Once
+	fail chan struct{} // closed when a part ended with an error
+	err  error         // of that part; read after fail is closed
+}
+
+// start runs one part until it is stopped. A part that returns earlier with an error ends the office.
+func (r *runner) start(name string, run func(context.Context) error) {
+	ctx, stop := context.WithCancel(context.Background())
+	p := &part{name: name, stop: stop, ended: make(chan struct{})}
+	r.parts = append(r.parts, p)
+	go func() {
+		defer close(p.ended)
+		if err := run(ctx); err != nil && ctx.Err() == nil {
+			r.once.Do(func() { r.err = fmt.Errorf("%s: %w", name, err); close(r.fail) })
+		}
+	}()
+}
+
+// stop ends what was started, last first. A part that does not end in time is left behind and named.
+func (r *runner) stop() {
+	for i := len(r.parts) - 1; i >= 0; i-- {
+		p := r.parts[i]
+		p.stop()
+		select {
+		case <-p.ended:
+		case <-time.After(stopFor):
+			r.o.log.Error().Str("event", "office.stuck").Str("part", p.name).Msg("part did not stop in time")
+		}
+	}
+}
+
+// Run binds the listeners, starts everything and serves until ctx ends; then calls end with their records, the
+// office takes its sign of life back, and what was started stops in reverse order. It returns nil when ctx ended it.
+func (o *Office) Run(ctx context.Context) error {
+	defer o.Close()
+	if err := o.transport.Listen(); err != nil {
+		return fmt.Errorf("office %s: %w", o.Name(), err)
+	}
+	r := &runner{o: o, fail: make(chan struct{})}
+	defer r.stop()
+	r.start("state", o.file.Run)
+	r.start("loop", func(ctx context.Context) error { o.loop.Run(ctx); return nil })
+	if err := errors.Join(o.plant(ctx), o.syncUsers(ctx)); err != nil {
+		// The transport's sockets are closed by Serve alone; one that ends at once does just that.
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		o.transport.Serve(over, o.layer)
+		return fmt.Errorf("office %s: %w", o.Name(), err)
+	}
+	r.start("routing store", o.routes.Run)
+	r.start("charging records", o.ledger.Run)
+	r.start("transport", func(ctx context.Context) error { return o.transport.Serve(ctx, o.layer) })
+	stopLog := o.logMessages()
+	defer stopLog()
+
+	o.health.serving.Store(true)
+	o.health.reloadOK.Store(true)
+	o.health.reloaded.Store(time.Now().Unix())
+	o.log.Info().Str("event", "office.ready").Strs("listen", o.transport.Addrs()).Dur("dur_ms", time.Since(o.made)).Msg("office is ready")
+	close(o.ready)
+	var err error
+	select {
+	case <-ctx.Done():
+	case <-r.fail:
+		err = fmt.Errorf("office %s: %w", o.Name(), r.err)
+	}
+	o.health.serving.Store(false)
+	o.drain()
+	return err
+}
+
+// drain refuses new calls and waits until those there are have ended, with their records.
+func (o *Office) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), drainFor)
+	defer cancel()
+	_, err := await(ctx, o.loop, func(done func(struct{}, error)) { o.sw.Drain(func() { done(struct{}{}, nil) }) })
+	if errors.Is(err, context.DeadlineExceeded) {
+		o.log.Warn().Str("event", "office.drain").Msg("calls left without an answer to BYE")
+	}
+	o.log.Info().Str("event", "office.stop").Msg("office stops")
+}
+
+// await has ask run on the loop and waits for what it gives to done.
+func await[T any](ctx context.Context, l interface{ Post(func()) error }, ask func(done func(T, error))) (T, error) {
+	type answer struct {
+		v   T
+		err error
+	}
+	got := make(chan answer, 1)
+	var none T
+	if err := l.Post(func() {
+		ask(func(v T, err error) { got <- answer{v, err} })
+	}); err != nil {
+		return none, err
+	}
+	select {
+	case a := <-got:
+		return a.v, a.err
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+}
+
+// locate asks R where user is; fresh goes past the cache.
+func (o *Office) locate(ctx context.Context, user roam.UserID, fresh bool) (roam.Location, error) {
+	return await(ctx, o.loop, func(done func(roam.Location, error)) { o.routes.Locate(user, fresh, done) })
+}

@@ -1,0 +1,277 @@
+package office
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/siproam/siproam/config"
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/softswitch/plan"
+)
+
+// findings collects what is wrong, each at its place.
+type findings []error
+
+func (f *findings) at(path, format string, args ...any) {
+	*f = append(*f, &config.At{Path: "$." + path, Err: fmt.Errorf(format, args...)})
+}
+
+// Validate finds every mistake that can be seen without the files and the network. It is config.Validator's.
+func (c *Config) Validate() error {
+	var f findings
+	f.names(c)
+	f.listeners(c)
+	f.section("media", c.Media.Validate())
+	f.section("numbers", plan.Validate(&c.Numbers))
+	f.section("registration", c.Registration.Validate())
+	f.section("routes", c.Routes.Validate())
+	f.silence("home_silent", &c.HomeSilent)
+	f.partners(c)
+	f.rest(c)
+	return errors.Join(f...)
+}
+
+var (
+	officeName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+	hostName   = regexp.MustCompile(`^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)*[a-zA-Z]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
+)
+
+// names: who we are. None of these has a default.
+func (f *findings) names(c *Config) {
+	switch {
+	case c.Office == "":
+		f.at("office", "missing: our name among the offices")
+	case !officeName.MatchString(string(c.Office)):
+		f.at("office", "%q is not a name of small letters, digits and dashes, at most 32", c.Office)
+	}
+	switch {
+	case c.Domain == "":
+		f.at("domain", "missing: the SIP domain of our users")
+	case !hostName.MatchString(c.Domain):
+		f.at("domain", "%q is not a domain name", c.Domain)
+	}
+	for i, a := range c.Aliases {
+		if !hostName.MatchString(a) && !isAddr(a) {
+			f.at(fmt.Sprintf("aliases[%d]", i), "%q is neither a name nor an address", a)
+		}
+	}
+	switch {
+	case c.State == "":
+		f.at("state", "missing: the directory of office.db and the control socket")
+	case !filepath.IsAbs(c.State):
+		f.at("state", "%q is not an absolute path", c.State)
+	}
+	if _, err := time.LoadLocation(c.Timezone); err != nil {
+		f.at("timezone", "%q is unknown here, want a name such as America/Chicago", c.Timezone)
+	}
+	for i, r := range c.Roles {
+		switch r {
+		case "registrar", "softswitch", "routesrv":
+		case "dhcp":
+			f.at(fmt.Sprintf("roles[%d]", i), "dhcp: not in this version")
+		default:
+			f.at(fmt.Sprintf("roles[%d]", i), "%q is not a role; want registrar, softswitch, routesrv", r)
+		}
+	}
+	for _, must := range []string{"registrar", "softswitch"} {
+		if !slices.Contains(c.Roles, must) {
+			f.at("roles", "%s is missing: an office without it is not in this version", must)
+		}
+	}
+}
+
+// listeners: where we are, for phones and for other offices.
+func (f *findings) listeners(c *Config) {
+	if len(c.Listen) == 0 {
+		f.at("listen", "empty: phones would reach nobody")
+	}
+	seen := map[string]bool{}
+	for i, l := range c.Listen {
+		path := fmt.Sprintf("listen[%d]", i)
+		switch transport, _, err := splitListen(l); {
+		case err != nil:
+			f.at(path, "%v", err)
+		case transport == "tls" || transport == "ws" || transport == "wss":
+			f.at(path, "%s for phones: not in this version", transport)
+		case transport != "udp" && transport != "tcp":
+			f.at(path, "%q is not a transport; want udp or tcp", transport)
+		case seen[l] && !strings.HasSuffix(l, ":0"):
+			f.at(path, "%s is given twice", l)
+		}
+		seen[l] = true
+	}
+	f.partnerSide(c)
+	if c.Advertise.IsValid() && c.Advertise.IsUnspecified() {
+		f.at("advertise", "%v is no address anybody could send to", c.Advertise)
+	}
+}
+
+// partnerSide: the partner listener, its certificate and the URI we publish belong together.
+func (f *findings) partnerSide(c *Config) {
+	if c.PartnerListen == "" {
+		if len(c.Partners) > 0 {
+			f.at("partner_listen", "missing: other offices are listed under partners")
+		}
+		return
+	}
+	if transport, _, err := splitListen(c.PartnerListen); err != nil {
+		f.at("partner_listen", "%v", err)
+	} else if transport != "tls" {
+		f.at("partner_listen", "%q: offices speak mutual TLS only, tls:[::]:5067", transport)
+	}
+	for _, file := range []struct{ key, path string }{{"cert", c.TLS.Cert}, {"key", c.TLS.Key}, {"partner_ca", c.TLS.PartnerCA}} {
+		if file.path == "" {
+			f.at("tls."+file.key, "missing: partner_listen needs it")
+		}
+	}
+	if c.URI == "" {
+		f.at("uri", "missing: how other offices reach us, such as \"sip:sip.%s:5067;transport=tls\"", c.Domain)
+		return
+	}
+	u, err := sip.ParseURI([]byte(c.URI))
+	switch {
+	case err != nil:
+		f.at("uri", "%q is not a SIP URI", c.URI)
+	case u.User != "":
+		f.at("uri", "%q names a user; it is the office's", c.URI)
+	case u.Transport() != "tls":
+		f.at("uri", "%q: offices speak TLS, add ;transport=tls", c.URI)
+	}
+}
+
+// silence: the policy of M9.
+func (f *findings) silence(path string, p *roam.SilencePolicy) {
+	if p.Policy != "refuse" && p.Policy != "admit-known" {
+		f.at(path+".policy", "%q is not a policy; want refuse or admit-known", p.Policy)
+	}
+	for _, d := range []struct {
+		key      string
+		is       roam.Duration
+		min, max time.Duration
+	}{{"after", p.After, 100 * time.Millisecond, 30 * time.Second}, {"expires", p.Expires, 10 * time.Second, time.Hour}, {"resend_for", p.ResendFor, time.Minute, 30 * 24 * time.Hour}} {
+		if d.is.D() < d.min || d.is.D() > d.max {
+			f.at(path+"."+d.key, "%v is not between %v and %v", d.is, roam.Duration(d.min), roam.Duration(d.max))
+		}
+	}
+}
+
+// partners: each office once, each with a name of its own.
+func (f *findings) partners(c *Config) {
+	offices, names := map[roam.OfficeID]bool{}, map[string]bool{}
+	for i := range c.Partners {
+		p, path := &c.Partners[i], fmt.Sprintf("partners[%d]", i)
+		switch {
+		case p.Office == "":
+			f.at(path+".office", "missing")
+		case p.Office == c.Office:
+			f.at(path+".office", "%q is ourselves", p.Office)
+		case offices[p.Office]:
+			f.at(path+".office", "%q is listed twice", p.Office)
+		}
+		name := strings.ToLower(p.Certificate)
+		switch {
+		case name == "":
+			f.at(path+".certificate", "missing: the name in its certificate is who it is")
+		case names[name]:
+			f.at(path+".certificate", "%q is another partner's name", p.Certificate)
+		}
+		offices[p.Office], names[name] = true, true
+		if p.Visitors.Max < 0 {
+			f.at(path+".visitors.max", "%d is below 0", p.Visitors.Max)
+		}
+		if p.HomeSilent != nil {
+			filled := p.HomeSilent.Over(c.HomeSilent)
+			f.silence(path+".home_silent", &filled)
+		}
+	}
+	for pattern, o := range c.Numbers.OtherOffices {
+		if o == c.Office && o != "" {
+			f.at("numbers.other_offices."+pattern, "%q is ourselves: that belongs under extensions", o)
+		}
+	}
+}
+
+// rest: users, DHCP, pages and logs.
+func (f *findings) rest(c *Config) {
+	if c.Users.Source == "" {
+		f.at("users.source", "empty; want state or a CSV file")
+	}
+	switch c.DHCP.Mode {
+	case "none":
+	case "server", "proxy":
+		f.at("dhcp.mode", "%s: not in this version", c.DHCP.Mode)
+	default:
+		f.at("dhcp.mode", "%q is not a mode; want none", c.DHCP.Mode)
+	}
+	if c.HTTP.Listen != "" {
+		if _, err := splitHostPort(c.HTTP.Listen); err != nil {
+			f.at("http.listen", "%v", err)
+		}
+	}
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
+		f.at("log.level", "%q is not a level; want debug, info, warn or error", c.Log.Level)
+	}
+	if !slices.Contains([]string{"auto", "json", "text"}, c.Log.Format) {
+		f.at("log.format", "%q is not a format; want auto, json or text", c.Log.Format)
+	}
+	if len(c.Log.SIP) > 1 && (slices.Contains(c.Log.SIP, "none") || slices.Contains(c.Log.SIP, "all")) {
+		f.at("log.sip", "want none, all, or a list of users")
+	}
+}
+
+// roleError is how roles word their mistakes: `ports: …`, `media.ports: …`, `extensions "2xxx": …`.
+var roleError = regexp.MustCompile(`(?s)^(?:[a-z_]+\.)?([a-z_]+)(?: "([^"]*)")?: (.*)$`)
+
+// section places the mistakes that a role found in its own section.
+func (f *findings) section(name string, err error) {
+	for _, one := range config.Flatten(err) {
+		m := roleError.FindStringSubmatch(one.Error())
+		if m == nil {
+			f.at(name, "%w", one)
+			continue
+		}
+		path, text := name+"."+m[1], m[3]
+		switch {
+		case m[1] == name:
+			path = name
+		case m[1] == "extensions" || m[1] == "other_offices":
+			path += "." + m[2]
+		case m[2] != "":
+			text = strconv.Quote(m[2]) + ": " + text
+		}
+		f.at(path, "%s", text)
+	}
+}
+
+// splitListen takes "udp:0.0.0.0:5060" apart.
+func splitListen(s string) (transport string, addr netip.AddrPort, err error) {
+	transport, rest, found := strings.Cut(s, ":")
+	if !found {
+		return "", addr, fmt.Errorf("%q is not transport:address:port, such as udp:0.0.0.0:5060", s)
+	}
+	addr, err = splitHostPort(rest)
+	return transport, addr, err
+}
+
+// splitHostPort reads address:port; "localhost" is 127.0.0.1.
+func splitHostPort(s string) (netip.AddrPort, error) {
+	if port, found := strings.CutPrefix(s, "localhost:"); found {
+		s = "127.0.0.1:" + port
+	}
+	addr, err := netip.ParseAddrPort(s)
+	if err != nil {
+		return addr, fmt.Errorf("%q is not address:port, such as 0.0.0.0:5060 or [::]:5060", s)
+	}
+	return addr, nil
+}
+
+func isAddr(s string) bool { return net.ParseIP(strings.Trim(s, "[]")) != nil }

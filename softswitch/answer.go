@@ -128,9 +128,10 @@ func (c *Call) acked(l *Leg, ack *sip.Message) {
 
 // declined takes the final refusal, or the silence, of one B leg.
 func (c *Call) declined(l *Leg, e dialog.End) {
-	l.code, l.why = 408, roam.Timeout
+	l.code = 408
 	if e.Res != nil {
 		l.code = e.Res.Status()
+		l.cause, _ = causeOf(e.Res)
 	}
 	c.lost(l, e.Res)
 }
@@ -152,11 +153,16 @@ func (c *Call) lost(l *Leg, res *sip.Message) {
 	if slices.ContainsFunc(c.bs, func(o *Leg) bool { return !o.over }) {
 		return
 	}
-	if l.office != "" && !l.rang && len(c.bs) == len(c.tries) && (res == nil || asksAgain(res)) {
+	if c.alone(l) && !l.rang && c.asksAgain(l) {
 		c.again(l, res)
 		return
 	}
 	c.refuseWith(c.best())
+}
+
+// alone says that the call rings nowhere but at the office of l.
+func (c *Call) alone(l *Leg) bool {
+	return len(c.tries) > 0 && c.tries[len(c.tries)-1].office == l.office && l == c.bs[len(c.bs)-1]
 }
 
 // best is the leg whose refusal the caller gets: a 6xx, else the lowest class, and of
@@ -173,7 +179,7 @@ func (c *Call) best() *Leg {
 		}
 		return 1000 + l.code
 	}
-	return slices.MinFunc(c.bs, func(a, b *Leg) int { return weight(a) - weight(b) })
+	return slices.MinFunc(c.bs[c.round:], func(a, b *Leg) int { return weight(a) - weight(b) })
 }
 
 // isSDP says that m has a session description.

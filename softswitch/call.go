@@ -41,6 +41,7 @@ type Call struct {
 	offer  []byte              // its SDP; nil: the callee offers (late offer)
 	a      *Leg
 	bs     []*Leg
+	round  int  // where in bs those begin that ring now; the ones before are offices that were asked
 	b      *Leg // the one that won
 	early  *Leg // whose SDP the caller was given before the answer
 	told   int  // the last provisional code the caller was given

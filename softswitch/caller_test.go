@@ -3,7 +3,6 @@ package softswitch
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/siproam/siproam/roam"
@@ -21,7 +20,7 @@ func TestSpoofedHeaders(t *testing.T) {
 			sip.Field{Name: sip.PAssertedIdentity, Value: "<sip:2001@south.example>"},
 			sip.Field{Name: sip.PPreferredIdentity, Value: "<sip:2001@south.example>"},
 			sip.Field{Name: sip.RoamEpoch, Value: "999"}, sip.Field{Name: sip.PChargingVector, Value: "icid-value=free"})
-		pass(3 * time.Second)
+		net.pass(3 * time.Second)
 		from, _ := b.invited[0].From()
 		if a.last() != 200 || from.Raw != "sip:1001@north.example" {
 			t.Errorf("got %v, shown %s", a.got, from)
@@ -56,7 +55,7 @@ func TestManyUsersOnOneFlow(t *testing.T) {
 			}
 			b.invited, a.got = nil, nil
 			a.callFrom(north, c.from, "1002", "offer", fields...)
-			pass(3 * time.Second)
+			net.pass(3 * time.Second)
 			if c.want == "" {
 				if a.last() != 403 || len(b.invited) != 0 {
 					t.Errorf("%d: got %v, want 403", i, a.got)
@@ -98,7 +97,7 @@ func TestStrangers(t *testing.T) {
 				fields = append(fields, sip.Field{Name: sip.ProxyAuthorization, Value: c.auth})
 			}
 			x.callFrom(north, c.from, "1002", "offer", fields...)
-			pass(3 * time.Second)
+			net.pass(3 * time.Second)
 			if x.last() != c.want || (len(b.invited) > 0) != (c.want == 200) {
 				t.Errorf("%s with %q: got %v, want %d; callee invited %d times", c.from, c.auth, x.got, c.want, len(b.invited))
 			}
@@ -140,7 +139,7 @@ func TestChallengeCalls(t *testing.T) {
 			a.tr = c.tr
 			a.register(north, home, 1)
 			a.call("+15550001002", "offer")
-			pass(3 * time.Second)
+			net.pass(3 * time.Second)
 			if a.last() != c.want {
 				t.Errorf("%+v: got %v", c, a.got)
 			}
@@ -161,7 +160,7 @@ func TestCancelDuringTheChallenge(t *testing.T) {
 		a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
 		a.call("1002", "offer", sip.Field{Name: sip.ProxyAuthorization, Value: string(alice)})
 		a.bye()
-		pass(time.Second)
+		net.pass(time.Second)
 		if a.last() != 487 || len(b.invited) != 0 {
 			t.Errorf("got %v, callee invited %d times, want 487 and never", a.got, len(b.invited))
 		}
@@ -182,8 +181,7 @@ func (net *network) partner(from, to *office, uri string, fields ...sip.Field) (
 			}
 		}
 	})
-	time.Sleep(3 * time.Second)
-	synctest.Wait()
+	net.pass(3 * time.Second)
 	return code, contact
 }
 
@@ -298,7 +296,7 @@ func TestPartnersCallee(t *testing.T) {
 				}
 				if c.epoch == "hops" {
 					west.do(func() { westHops(west, north, c.uri, func(code int) { c.want -= code }) })
-					pass(time.Second)
+					net.pass(time.Second)
 					if c.want != 0 {
 						t.Errorf("not 483, off by %d", c.want)
 					}
@@ -335,7 +333,7 @@ func TestEmergency(t *testing.T) {
 		}{{x, "911"}, {a, "911"}, {a, "9-1-1"}, {a, "110"}} {
 			c.p.got = nil
 			c.p.callFrom(north, "u@north.example", c.uri, "offer")
-			pass(time.Second)
+			net.pass(time.Second)
 			if c.p.last() != 503 {
 				t.Errorf("%s: got %v, want 503", c.uri, c.p.got)
 			}
@@ -354,7 +352,7 @@ func TestLimits(t *testing.T) {
 		c := net.phone("1003@north.example", "198.51.100.3:5060").register(north, "", 1)
 		north.dir.lines[bob].Profile.Calls = 1
 		a.call("1002", "offer")
-		pass(3 * time.Second)
+		net.pass(3 * time.Second)
 		first := a.d
 		c.call("1002", "offer")
 		if c.last() != 486 || len(b.invited) != 1 {
@@ -366,9 +364,9 @@ func TestLimits(t *testing.T) {
 			t.Errorf("a second call by a user with one: got %v, want 486", b.got)
 		}
 		a.do(func() { first.Bye(0, "") })
-		pass(time.Second)
+		net.pass(time.Second)
 		c.call("1002", "offer")
-		pass(3 * time.Second)
+		net.pass(3 * time.Second)
 		if c.last() != 200 {
 			t.Errorf("after the first has ended: got %v, want 200", c.got)
 		}
@@ -380,11 +378,11 @@ func TestLimits(t *testing.T) {
 			t.Errorf("more than the office may have: got %v, want 503", a.got)
 		}
 		c.bye()
-		pass(time.Second)
+		net.pass(time.Second)
 		cfg.Calls, north.limit = 0, 1
 		north.do(func() { north.sw.Reload(cfg) })
 		a.call("1003", "offer")
-		pass(3 * time.Second)
+		net.pass(3 * time.Second)
 		b.call("1001", "offer")
 		if b.last() != 503 {
 			t.Errorf("without media ports: got %v, want 503", b.got)
@@ -449,7 +447,7 @@ func TestReleaseDuringACall(t *testing.T) {
 		a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
 		v := net.phone(carol, "198.51.100.2:5060").register(north, "south", 1)
 		v.call("+15550001001", "offer")
-		pass(3 * time.Second)
+		net.pass(3 * time.Second)
 		gone := roam.Location{Epoch: 99, Office: "west", Switch: west.sw.cfg.Card.Switch}
 		north.do(func() {
 			l := north.dir.lines[carol]
@@ -458,7 +456,7 @@ func TestReleaseDuringACall(t *testing.T) {
 			delete(north.dir.flows, v.addrs[0])
 			north.sw.Release(carol, "", gone)
 		})
-		pass(10 * time.Second)
+		net.pass(10 * time.Second)
 		if len(a.ended)+len(v.ended) != 0 {
 			t.Fatalf("ended %v %v", a.ended, v.ended)
 		}
@@ -473,9 +471,24 @@ func TestReleaseDuringACall(t *testing.T) {
 		}
 		v.got = nil
 		v.call("+15550001001", "offer")
-		pass(time.Second)
+		net.pass(time.Second)
 		if v.last() != 407 { // its flow is nobody's, and who was here must prove it
 			t.Errorf("a new call: got %v, want 407", v.got)
+		}
+	})
+}
+
+// A body that is no SDP.
+func TestNotSDP(t *testing.T) {
+	world(t, func(t *testing.T, net *network, north, south, west *office) {
+		a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
+		net.addUser(bob)
+		a.do(func() {
+			a.d = a.table.Invite(dialog.Invite{To: transaction.Destination{Flow: net.flow(a.tr, a.addrs[0], north.addrs[0])}, URI: "sip:1002@192.0.2.1",
+				From: sip.Address{Raw: "sip:1001@north.example"}, ToAddr: sip.Address{Raw: "sip:1002@192.0.2.1"}, Type: "application/isup", Body: []byte("x")}, a)
+		})
+		if a.last() != 415 || string(a.ended[0].Res.Value(sip.Accept)) != sdpType {
+			t.Errorf("got %v, want 415 with Accept", a.got)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/siproam/siproam/roam"
@@ -43,7 +44,7 @@ func TestRefusals(t *testing.T) {
 			b := net.phone(bob, "198.51.100.2:5060").register(north, "", 1)
 			b.answer = refusing(c.code)
 			a.call("1002", "offer")
-			pass(time.Second)
+			net.pass(time.Second)
 			if a.last() != c.caller {
 				t.Errorf("%d: the caller got %v, want %d", c.code, a.got, c.caller)
 			}
@@ -62,11 +63,11 @@ func TestNoAnswer(t *testing.T) {
 		b := net.phone(carol, "198.51.100.2:5060").register(south, "", 1)
 		b.answer = ringOnly
 		a.call("2001", "offer")
-		pass(179 * time.Second)
+		net.pass(179 * time.Second)
 		if a.last() != 180 || len(b.ended) != 0 {
 			t.Errorf("after 179 s: %v, ended %v", a.got, b.ended)
 		}
-		pass(2 * time.Second)
+		net.pass(2 * time.Second)
 		if a.last() != 480 || len(b.ended) != 1 || b.ended[0].Req.Method() != sip.CANCEL || len(b.invited) != 1 {
 			t.Errorf("after 181 s: %v, ended %+v, invited %d times", a.got, b.ended, len(b.invited))
 		}
@@ -80,7 +81,7 @@ func TestSilentPhone(t *testing.T) {
 		b := net.phone(bob, "198.51.100.2:5060").register(north, "", 1)
 		net.down[b.addrs[0]] = "silent"
 		a.call("1002", "offer")
-		pass(33 * time.Second)
+		net.pass(33 * time.Second)
 		if a.last() != 480 {
 			t.Errorf("got %v, want 480", a.got)
 		}
@@ -94,9 +95,9 @@ func TestCancel(t *testing.T) {
 		b := net.phone(carol, "198.51.100.2:5060").register(south, "", 1)
 		b.answer = ringOnly
 		a.call("2001", "offer")
-		pass(5 * time.Second)
+		net.pass(5 * time.Second)
 		a.do(func() { a.d.Bye(0, `SIP;cause=487;text="changed my mind"`) })
-		pass(time.Second)
+		net.pass(time.Second)
 		if a.last() != 487 || len(b.ended) != 1 || b.ended[0].Req.Method() != sip.CANCEL || !strings.Contains(string(b.ended[0].Req.Value(sip.Reason)), "changed my mind") {
 			t.Errorf("the caller got %v, the callee %+v, want 487 and CANCEL with the caller's Reason", a.got, b.ended)
 		}
@@ -115,7 +116,7 @@ func TestCancelAndAnswerCross(t *testing.T) {
 		north.lose = func(line string) bool { return strings.HasPrefix(line, "CANCEL") }
 		a.do(func() { a.d.Bye(0, "") })
 		b.do(func() { b.answerNow("late") })
-		pass(time.Second)
+		net.pass(time.Second)
 		if a.last() != 487 || len(b.ended) != 1 || b.ended[0].Req == nil || b.ended[0].Req.Method() != sip.BYE || len(b.acks) != 1 {
 			t.Errorf("the caller got %v, the callee %+v and ACKs %q, want 487, ACK and BYE", a.got, b.ended, b.acks)
 		}
@@ -138,7 +139,7 @@ func TestHangUpFromTheCallee(t *testing.T) {
 		a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
 		b := net.phone(carol, "198.51.100.2:5060").register(south, "", 1)
 		a.call("2001", "offer")
-		pass(5 * time.Second)
+		net.pass(5 * time.Second)
 		b.do(func() { b.d.Bye(0, `Q.850;cause=31;text="bored", X;cause=9`) })
 		if len(a.ended) != 1 || a.ended[0].Req == nil || string(a.ended[0].Req.Value(sip.Reason)) != `Q.850;cause=31;text="bored"` {
 			t.Errorf("the caller's end: %+v, want BYE with the Q.850 Reason alone", a.ended)
@@ -155,7 +156,7 @@ func TestNoACK(t *testing.T) {
 		b := net.phone(bob, "198.51.100.2:5060").register(north, "", 1)
 		a.lose = func(line string) bool { return strings.HasPrefix(line, "ACK") }
 		a.call("1002", "offer")
-		pass(40 * time.Second)
+		net.pass(40 * time.Second)
 		if len(b.ended) != 1 || len(a.ended) != 1 {
 			t.Errorf("ended %+v and %+v, want both", a.ended, b.ended)
 		}
@@ -168,7 +169,7 @@ func TestMediaTimeout(t *testing.T) {
 		a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
 		b := net.phone(bob, "198.51.100.2:5060").register(north, "", 1)
 		a.call("1002", "offer")
-		pass(5 * time.Second)
+		net.pass(5 * time.Second)
 		var silent func()
 		north.do(func() {
 			for _, c := range north.sw.calls {
@@ -176,7 +177,7 @@ func TestMediaTimeout(t *testing.T) {
 			}
 		})
 		silent()
-		pass(time.Second)
+		net.pass(time.Second)
 		if len(a.ended) != 1 || len(b.ended) != 1 || !strings.Contains(string(a.ended[0].Req.Value(sip.Reason)), "media timeout") {
 			t.Errorf("ended %+v and %+v, want BYE to both with the Reason", a.ended, b.ended)
 		}
@@ -205,7 +206,7 @@ func TestHangupAndCalls(t *testing.T) {
 		if got := states(); !slices.Equal(got, []string{"ringing"}) {
 			t.Errorf("states %v, want ringing", got)
 		}
-		pass(5 * time.Second)
+		net.pass(5 * time.Second)
 		if got := states(); !slices.Equal(got, []string{"talking"}) {
 			t.Errorf("states %v, want talking", got)
 		}
@@ -216,7 +217,7 @@ func TestHangupAndCalls(t *testing.T) {
 		if found, err := north.sw.Hangup(t.Context(), views[0].ID); !found || err != nil {
 			t.Errorf("Hangup: got %v, %v", found, err)
 		}
-		synctestWait()
+		synctest.Wait()
 		if len(a.ended) != 1 || len(b.ended) != 1 || len(states()) != 1 { // until the record is safe
 			t.Errorf("ended %+v and %+v, states %v", a.ended, b.ended, states())
 		}
@@ -233,13 +234,13 @@ func TestDrain(t *testing.T) {
 		d.answer = ringOnly
 		a.call("1002", "offer")
 		c.call("1004", "offer")
-		pass(5 * time.Second)
+		net.pass(5 * time.Second)
 		drained := false
 		north.do(func() { north.sw.Drain(func() { drained = true }) })
 		if drained {
 			t.Error("drained before the records were safe")
 		}
-		pass(time.Second)
+		net.pass(time.Second)
 		if !drained || len(a.ended) != 1 || len(b.ended) != 1 || c.last() != 503 || len(d.ended) != 1 {
 			t.Errorf("drained %v, ended %v %v, the ringing call got %v, %v", drained, a.ended, b.ended, c.got, d.ended)
 		}
@@ -270,7 +271,7 @@ func TestRecordLost(t *testing.T) {
 		b.answer = refusing(486)
 		north.diskErr = roam.NoCapacity
 		a.call("1002", "offer")
-		pass(time.Second)
+		net.pass(time.Second)
 		if !strings.Contains(net.logged(), "cdr.lost") {
 			t.Errorf("log: %s", net.logged())
 		}
@@ -288,7 +289,7 @@ func TestUnusableSDP(t *testing.T) {
 			b := net.phone(bob, "198.51.100.2:5060").register(north, "", 1)
 			b.answer = func(p *phone, tx *transaction.Server) { p.ringing = tx; p.answerNow(c.answer) }
 			a.call("1002", c.offer)
-			pass(time.Second)
+			net.pass(time.Second)
 			if a.last() != c.code {
 				t.Errorf("%+v: got %v, want %d", c, a.got, c.code)
 			}

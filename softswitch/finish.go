@@ -71,13 +71,19 @@ func (c *Call) refuse(err error) {
 
 // refuseWith ends the call with what the leg l said.
 func (c *Call) refuseWith(l *Leg) {
-	end := ending{status: l.code, cause: causeFor(l.code), by: "callee", why: "declined"}
-	switch l.code {
-	case 486, 600:
+	end := ending{status: l.code, cause: l.cause, by: "callee", why: "declined"}
+	if end.cause == 0 {
+		end.cause = causeFor(l.code)
+	}
+	switch { // another office says more than a phone
+	case l.code == 486 || l.code == 600:
 		end.why = "busy"
-	case 408:
-		end.by, end.why = "network", "not reachable"
-		end.status = 480
+	case l.office != "" && l.cause == 19:
+		end.by, end.why = "office", "no answer"
+	case l.office != "" && l.cause == subscriberAbsent:
+		end.by, end.why = "office", "not registered"
+	case l.code == 408 || l.office != "" && l.cause == 102:
+		end.by, end.why, end.status = "network", "not reachable", 480
 	}
 	switch { // what the caller cannot answer, or is about our own leg (16.7 step 6)
 	case l.code == 401 || l.code == 407 || l.code == 481 || l.code == 482 || l.code == 483 || l.code/100 == 3:

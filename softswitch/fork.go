@@ -59,7 +59,7 @@ func (c *Call) ring() {
 		return
 	}
 	c.limitRinging()
-	rung := len(c.bs)
+	c.round = len(c.bs)
 	var why error
 	for _, t := range targets {
 		if err := c.forkPhone(t); err != nil {
@@ -72,7 +72,7 @@ func (c *Call) ring() {
 			why = err
 		}
 	}
-	if len(c.bs) == rung {
+	if len(c.bs) == c.round {
 		c.refuse(why)
 	}
 }
@@ -153,7 +153,7 @@ func (c *Call) fork(l *Leg, in dialog.Invite, limit time.Duration) error {
 		l.try = c.s.loop.After(limit, func() {
 			if !l.over && !l.d.Heard() {
 				l.bye(0, "")
-				l.code, l.why = 408, roam.Timeout
+				l.code = 408
 				c.lost(l, nil)
 			}
 		})

@@ -27,7 +27,7 @@ func TestForkOneWins(t *testing.T) {
 	world(t, func(t *testing.T, net *network, north, south, west *office) {
 		a, bs := desk(net, north, 3)
 		a.call("1002", "offer")
-		pass(time.Second)
+		net.pass(time.Second)
 		for _, b := range bs {
 			if len(b.invited) != 1 {
 				t.Fatalf("a phone was invited %d times, want once", len(b.invited))
@@ -61,7 +61,7 @@ func TestForkTwoAnswer(t *testing.T) {
 		north.lose = func(line string) bool { return strings.HasPrefix(line, "CANCEL") }
 		bs[0].do(func() { bs[0].answerNow("first") })
 		bs[1].do(func() { bs[1].answerNow("second") })
-		pass(time.Second)
+		net.pass(time.Second)
 		if len(bs[0].ended) != 0 || len(bs[1].ended) != 1 || bs[1].ended[0].Req == nil || bs[1].ended[0].Req.Method() != sip.BYE || len(bs[1].acks) != 1 {
 			t.Errorf("first ended %+v, second %+v, ACKs %q", bs[0].ended, bs[1].ended, bs[1].acks)
 		}
@@ -87,7 +87,7 @@ func TestForkBestResponse(t *testing.T) {
 				}
 			}
 			a.call("1002", "offer")
-			pass(5 * time.Second)
+			net.pass(5 * time.Second)
 			if a.last() != c.want {
 				t.Errorf("%v: got %v, want %d", c.codes, a.got, c.want)
 			}
@@ -101,7 +101,7 @@ func TestForkDeclinedForAll(t *testing.T) {
 		a, bs := desk(net, north, 3)
 		a.call("1002", "offer")
 		bs[0].do(func() { bs[0].d.Respond(bs[0].ringing, dialog.Answer{Code: 603}) })
-		pass(time.Second)
+		net.pass(time.Second)
 		if a.last() != 603 || len(bs[1].ended) != 1 || len(bs[2].ended) != 1 {
 			t.Errorf("the caller got %v, others ended %v %v, want 603 and CANCELs", a.got, bs[1].ended, bs[2].ended)
 		}
@@ -179,7 +179,7 @@ func TestOwnNumber(t *testing.T) {
 		}
 		b := net.phone(alice, "198.51.100.2:5060").register(north, "", 1)
 		a.call("1001", "offer")
-		pass(2 * time.Second)
+		net.pass(2 * time.Second)
 		if a.last() != 200 || len(b.invited) != 1 || len(a.invited) != 0 {
 			t.Errorf("got %v, the other device was invited %d times, the calling one %d", a.got, len(b.invited), len(a.invited))
 		}
@@ -206,16 +206,16 @@ func TestDevicesInTwoOffices(t *testing.T) {
 					a = net.phone(carol, "198.51.100.3:5060").register(south, "", 1)
 				}
 				a.call("+15550001002", "offer")
-				pass(time.Second)
+				net.pass(time.Second)
 				if len(b1.invited) != 1 || len(b2.invited) != 1 {
 					t.Fatalf("invited %d and %d times, want each once", len(b1.invited), len(b2.invited))
 				}
 				b2.do(func() { b2.answerNow("south") })
-				pass(time.Second)
+				net.pass(time.Second)
 				if a.last() != 200 || len(b1.ended) != 1 {
 					t.Errorf("the caller got %v, the phone at home ended %v", a.got, b1.ended)
 				}
-				pass(5 * time.Second)
+				net.pass(5 * time.Second)
 				a.bye()
 				if len(b2.ended) != 1 {
 					t.Errorf("the phone that answered: %v", b2.ended)

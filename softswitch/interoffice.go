@@ -48,6 +48,7 @@ func (c *Call) toOffice(at roam.Location) {
 		return
 	}
 	c.limitRinging()
+	c.round = len(c.bs)
 	switch err := c.forkOffice(at); {
 	case errors.Is(err, roam.NotAcceptable) || errors.Is(err, roam.NoCapacity):
 		c.refuse(err)
@@ -167,9 +168,21 @@ func (c *Call) ringHere() bool {
 	return true
 }
 
-// giveUp refuses the call when no office is left to ask: with what the last one said, but the
-// user exists, so silence and redirects are 480.
-func (c *Call) giveUp() { c.refuse(roam.NotRegistered) }
+// giveUp refuses the call when no office is left to ask. The user exists, so it is 480 whatever
+// the last one said; the record says why.
+func (c *Call) giveUp() {
+	if n := len(c.bs); n > 0 {
+		switch code := c.bs[n-1].code; {
+		case code == 408:
+			c.stop(ending{status: 480, cause: 38, by: "network", why: "office silent"})
+			return
+		case code >= 500:
+			c.stop(ending{status: 480, cause: 41, by: "network", why: "office failed"})
+			return
+		}
+	}
+	c.refuse(roam.NotRegistered)
+}
 
 // redirect answers a partner's call with where the callee went (302): the softswitch, and the epoch
 // by which the caller's office can tell what is newer.
@@ -211,14 +224,15 @@ func sameHost(a, b string) bool {
 }
 
 // asksAgain says that another office's answer is about where the callee is, not what the callee
-// said: a 480 of ours then says that nobody is there (Q.850 cause 20).
-func asksAgain(res *sip.Message) bool {
-	switch res.Status() {
-	case 302, 404, 408, 500, 503, 504:
+// said: a 480 of ours then says that nobody is there (Q.850 cause 20). Home knows who exists.
+func (c *Call) asksAgain(l *Leg) bool {
+	switch l.code {
+	case 404:
+		return l.office != c.callee.home
+	case 302, 408, 500, 503, 504:
 		return true
 	case 480:
-		cause, found := causeOf(res)
-		return !found || cause == subscriberAbsent
+		return l.cause == 0 || l.cause == subscriberAbsent
 	}
 	return false
 }

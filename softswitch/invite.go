@@ -23,6 +23,8 @@ func (s *Switch) invite(tx *transaction.Server, req *sip.Message) error {
 		return roam.NoCapacity
 	case forwards(req) < 2: // the B leg's would be 0
 		return &sip.Refused{Why: roam.LoopDetected, Code: 483}
+	case len(req.Body()) > 0 && !isSDP(req):
+		return notSDP()
 	case req.Flow.Partner != "":
 		return s.fromPartner(tx, req, to)
 	}

@@ -19,10 +19,10 @@ type Leg struct {
 	office roam.OfficeID // the office at the other end, ""
 	peer   media.Peer
 
-	rang   bool   // it gave a sign of life beyond 100
-	answer []byte // the SDP it gave before its 200, as the caller got it
-	code   int    // what it refused with
-	why    roam.Refusal
+	rang   bool        // it gave a sign of life beyond 100
+	answer []byte      // the SDP it gave before its 200, as the caller got it
+	code   int         // what it refused with; 408: nothing
+	cause  int         // the Q.850 cause it gave, 0: none
 	owes   *Leg        // our ACK to it waits for the ACK of this leg, which has the answer
 	try    *loop.Timer // a short try ends
 	over   bool        // nothing more comes from it, or is sent on it

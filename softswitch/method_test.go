@@ -52,7 +52,7 @@ func TestMethod4(t *testing.T) {
 				}
 				a, b := phones[c.from], phones[c.to]
 				a.call(c.dial, "offer", sip.Field{Name: sip.Subject, Value: "lunch"})
-				pass(2 * time.Second)
+				net.pass(2 * time.Second)
 				if a.last() != 200 || b.offered != c.via {
 					t.Fatalf("the caller got %v, the callee was offered %q, want 200 and %q", a.got, b.offered, c.via)
 				}
@@ -71,7 +71,7 @@ func TestMethod4(t *testing.T) {
 				if got := string(b.invited[0].Value(sip.Subject)); got != "lunch" {
 					t.Errorf("Subject: got %q, want lunch", got)
 				}
-				pass(10 * time.Second)
+				net.pass(10 * time.Second)
 				a.bye()
 				if len(b.ended) != 1 || b.ended[0].Req == nil || !strings.HasPrefix(string(b.ended[0].Req.Value(sip.Reason)), "Q.850;cause=16") {
 					t.Errorf("the callee's end: %+v, want one BYE with a Reason", b.ended)

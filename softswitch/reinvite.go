@@ -80,9 +80,14 @@ func (c *Call) cross(l *Leg, tx *transaction.Server, req *sip.Message) {
 // passBody is pass for a message that must hold SDP if it holds anything.
 func (c *Call) passBody(from, to *Leg, m *sip.Message) ([]byte, error) {
 	if !isSDP(m) {
-		return nil, &sip.Refused{Why: roam.NotAcceptable, Code: 415, Fields: []sip.Field{{Name: sip.Accept, Value: sdpType}}}
+		return nil, notSDP()
 	}
 	return c.pass(from, to, m.Body())
+}
+
+// notSDP refuses a body that is no session description (21.4.13).
+func notSDP() error {
+	return &sip.Refused{Why: roam.NotAcceptable, Code: 415, Fields: []sip.Field{{Name: sip.Accept, Value: sdpType}}}
 }
 
 // sessionTo is Session-ID as l is to see it.

@@ -16,12 +16,12 @@ func talking(t *testing.T, story func(net *network, a, b *phone)) {
 		a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
 		b := net.phone(carol, "198.51.100.2:5060").register(south, "", 1)
 		a.call("2001", "offer")
-		pass(5 * time.Second)
+		net.pass(5 * time.Second)
 		if a.last() != 200 {
 			t.Fatalf("got %v, want 200", a.got)
 		}
 		story(net, a, b)
-		pass(5 * time.Second)
+		net.pass(5 * time.Second)
 		if len(a.ended) == 0 {
 			a.bye()
 		}
@@ -44,7 +44,7 @@ func (p *phone) ask(m sip.Method, typ, body string) (code int, answer string) {
 			}
 		})
 	})
-	pass(time.Second)
+	p.net.pass(time.Second)
 	return code, answer
 }
 
@@ -107,7 +107,7 @@ func TestGlare(t *testing.T) {
 		}
 		on(a, &ga)
 		on(b, &gb)
-		pass(time.Second)
+		net.pass(time.Second)
 		if ga != 491 || gb != 491 {
 			t.Errorf("glare: got %d and %d, want 491 and 491", ga, gb)
 		}
@@ -126,7 +126,7 @@ func TestLateOffer(t *testing.T) {
 		b := net.phone(carol, "198.51.100.2:5060").register(south, "", 1)
 		a.onOK = func() { a.loop.After(200*time.Millisecond, func() { a.d.Ack(sdpType, []byte("my answer")) }) }
 		a.call("2001", "")
-		pass(5 * time.Second)
+		net.pass(5 * time.Second)
 		if a.last() != 200 || b.offered != "" || a.bodies[len(a.bodies)-1] != "north>B>A:south>B>A:answer of 2001@south.example" {
 			t.Errorf("got %v %q, the callee was offered %q", a.got, a.bodies, b.offered)
 		}
@@ -155,7 +155,7 @@ func TestLateOfferInReinvite(t *testing.T) {
 			t.Errorf("acknowledged before the caller's answer: %q", b.acks)
 		}
 		a.do(func() { a.d.Ack(sdpType, []byte("later")) })
-		pass(time.Second)
+		net.pass(time.Second)
 		if len(b.acks) != 1 || b.acks[0] != "south>A>B:north>A>B:later" {
 			t.Errorf("ACKs at the callee: %q", b.acks)
 		}
@@ -169,7 +169,7 @@ func TestLateOfferAbandoned(t *testing.T) {
 		b := net.phone(bob, "198.51.100.2:5060").register(north, "", 1)
 		a.onOK = func() { a.d.Ack("", nil); a.d.Bye(0, "") }
 		a.call("1002", "")
-		pass(5 * time.Second)
+		net.pass(5 * time.Second)
 		if len(b.ended) != 1 || len(b.acks) != 1 {
 			t.Errorf("the callee ended %v, ACKs %q", b.ended, b.acks)
 		}
@@ -233,7 +233,7 @@ func TestStrangersBye(t *testing.T) {
 					return w.End("", nil)
 				}, func(res *sip.Message, err error) { code = res.Status() })
 			})
-			pass(time.Second)
+			net.pass(time.Second)
 			if code != c.code || (len(b.ended) == 1) != (c.code == 200) {
 				t.Errorf("BYE from %s: got %d, callee ended %v, want %d", c.addr, code, b.ended, c.code)
 			}

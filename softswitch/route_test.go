@@ -63,7 +63,7 @@ func TestTombstoneRedirects(t *testing.T) {
 				north.dir.lines[bob] = h
 			}
 			a.call("+15550001002", "offer")
-			pass(3 * time.Second)
+			net.pass(3 * time.Second)
 			if a.last() != 200 || len(b.invited) != 1 {
 				t.Errorf("%s: got %v, callee invited %d times, want 200 and once", from, a.got, len(b.invited))
 			}
@@ -86,7 +86,7 @@ func TestTombstoneIsFollowed(t *testing.T) {
 		b := moved(net, south, west, true)
 		a := net.phone(carol, "198.51.100.1:5060").register(south, "", 1)
 		a.call("1002", "offer")
-		pass(3 * time.Second)
+		net.pass(3 * time.Second)
 		if a.last() != 200 || len(b.invited) != 1 || len(net.invites()) != 1 {
 			t.Errorf("got %v, invites %v", a.got, net.invites())
 		}
@@ -111,7 +111,7 @@ func TestRedirectToNobody(t *testing.T) {
 		h.Targets = nil
 		north.dir.lines[bob] = h
 		a.call("1002", "offer")
-		pass(3 * time.Second)
+		net.pass(3 * time.Second)
 		if a.last() != 480 || len(b.invited) != 0 || !strings.Contains(net.logged(), "call.redirect") {
 			t.Errorf("got %v, want 480 and a warning", a.got)
 		}
@@ -138,7 +138,7 @@ func TestRedirectsAreBounded(t *testing.T) {
 		}
 		net.router.locs[bob] = *loc(south, 10)
 		a.call("+15550001002", "offer")
-		pass(3 * time.Second)
+		net.pass(3 * time.Second)
 		if a.last() != 480 || len(net.invites()) > 6 {
 			t.Errorf("got %v after %v, want 480", a.got, net.invites())
 		}
@@ -167,7 +167,7 @@ func TestHomeIsAsked(t *testing.T) {
 				delete(net.router.locs, bob)
 			}
 			a.call("1002", "offer")
-			pass(3 * time.Second)
+			net.pass(3 * time.Second)
 			if a.last() != 200 || len(b.invited) != 1 {
 				t.Errorf("%s: got %v, invites %v", why, a.got, net.invites())
 			}
@@ -192,7 +192,7 @@ func TestOfflineAndUnknown(t *testing.T) {
 		} {
 			c.p.got = nil
 			c.p.call(c.dial, "offer")
-			pass(time.Second)
+			net.pass(time.Second)
 			if c.p.last() != c.want {
 				t.Errorf("%s dials %s: got %v, want %d", c.p.user, c.dial, c.p.got, c.want)
 			}
@@ -215,7 +215,7 @@ func TestOnlyHomeForwards(t *testing.T) {
 		a := net.phone(dave, "198.51.100.1:5060").register(west, "", 1)
 		delete(net.router.locs, bob) // west must ask home
 		a.call("1002", "offer")
-		pass(3 * time.Second)
+		net.pass(3 * time.Second)
 		if a.last() != 200 || !slices.Equal(net.invites(), []string{"west", "north"}) {
 			t.Errorf("got %v by %v, want 200 by west, north", a.got, net.invites())
 		}
@@ -223,9 +223,9 @@ func TestOnlyHomeForwards(t *testing.T) {
 		if from.Raw != "sip:+15550003001@north.example" {
 			t.Errorf("shown %s", from)
 		}
-		pass(5 * time.Second)
+		net.pass(5 * time.Second)
 		a.bye()
-		pass(time.Second)
+		net.pass(time.Second)
 		if r := north.row(bob); r.Kind != roam.Transit || r.Role != "callee" || r.Home != "north" || r.Roaming {
 			t.Errorf("home's record %+v", r)
 		}
@@ -240,7 +240,7 @@ func TestOnlyHomeForwards(t *testing.T) {
 		net.router.locs[bob] = roam.Location{Epoch: 12, Office: "south", Switch: south.sw.cfg.Card.Switch}
 		net.down[north.addrs[1]] = "refused"
 		a.call("1002", "offer")
-		pass(3 * time.Second)
+		net.pass(3 * time.Second)
 		if a.last() != 480 || slices.Contains(net.invites(), "south") {
 			t.Errorf("got %v by %v, want 480, and nothing from south", a.got, net.invites())
 		}
@@ -254,7 +254,7 @@ func TestPointedBack(t *testing.T) {
 		a := net.phone(carol, "198.51.100.1:5060").register(south, "", 1)
 		net.router.locs[bob] = roam.Location{Epoch: 99, Office: "north", Switch: north.sw.cfg.Card.Switch}
 		a.call("1002", "offer")
-		pass(3 * time.Second)
+		net.pass(3 * time.Second)
 		if a.last() != 200 || len(b.invited) != 1 || !slices.Equal(net.invites(), []string{"south"}) {
 			t.Errorf("got %v by %v, want 200 by south alone", a.got, net.invites())
 		}
@@ -270,10 +270,57 @@ func TestOfficeAway(t *testing.T) {
 			a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
 			net.down[south.addrs[1]] = how
 			a.call("1002", "offer")
-			pass(limit)
+			net.pass(limit)
 			if a.last() != 480 {
 				t.Errorf("%s: got %v within %s, want 480", how, a.got, limit)
 			}
+			north.ended(alice, 480, 38, "network", "office silent")
+		})
+	}
+}
+
+// Home is asked and knows no such user any more: that is the answer, though R says otherwise.
+func TestHomeKnowsWhoExists(t *testing.T) {
+	world(t, func(t *testing.T, net *network, north, south, west *office) {
+		net.addUser(bob)
+		delete(north.dir.lines, bob)
+		delete(north.dir.names, sip.AOR(bob))
+		delete(north.dir.names, sip.AOR(numberOf(bob)))
+		a := net.phone(dave, "198.51.100.1:5060").register(west, "", 1)
+		a.call("1002", "offer")
+		net.pass(3 * time.Second)
+		if a.last() != 404 {
+			t.Errorf("got %v, want 404", a.got)
+		}
+		west.ended(dave, 404, 1, "callee", "declined")
+	})
+}
+
+// What a visited office said of its phone stands in the caller's record, too.
+func TestWhyCrossesOffices(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		phone         func(b *phone)
+		after         time.Duration
+		status, cause int
+		by, why       string
+		invited       int
+	}{
+		{"busy", func(b *phone) { b.answer = refusing(486) }, 0, 486, 17, "callee", "busy", 1},
+		{"do not disturb", func(b *phone) { b.answer = refusing(480) }, 0, 480, 18, "callee", "declined", 1},
+		{"unplugged", func(b *phone) { b.net.down[b.addrs[0]] = "silent" }, 40 * time.Second, 480, 102, "network", "not reachable", 0},
+	} {
+		world(t, func(t *testing.T, net *network, north, south, west *office) {
+			b := net.phone(bob, "198.51.100.2:5060").register(south, "north", 10)
+			a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
+			c.phone(b)
+			a.call("1002", "offer")
+			net.pass(c.after + time.Second)
+			if a.last() != c.status || len(b.invited) != c.invited {
+				t.Errorf("%s: got %v, callee invited %d times", c.name, a.got, len(b.invited))
+			}
+			north.ended(alice, c.status, c.cause, c.by, c.why)
+			south.ended(bob, c.status, c.cause, c.by, c.why)
 		})
 	}
 }
@@ -293,7 +340,7 @@ func TestInterOfficeINVITE(t *testing.T) {
 		id := strings.Repeat("ab", 16)
 		a.call("1002", "offer", sip.Field{Name: sip.SessionID, Value: id + ";remote=" + noSession}, sip.Field{Name: sip.PAssertedIdentity, Value: "<sip:king@north.example>"},
 			sip.Field{Name: sip.Replaces, Value: "x;to-tag=1;from-tag=2"}, sip.Field{Name: sip.Route, Value: "<sip:192.0.2.99;lr>"}, sip.Field{Name: sip.Privacy, Value: "id"})
-		pass(3 * time.Second)
+		net.pass(3 * time.Second)
 		for n, want := range map[sip.Name]string{
 			sip.PAssertedIdentity: `"User 3001" <sip:3001@west.example>, <tel:+15550003001>`,
 			sip.PChargingVector:   `icid-value="node-west-1-1";orig-ioi=west`,
@@ -331,7 +378,7 @@ func TestPrivacy(t *testing.T) {
 			b := net.phone(bob, "198.51.100.2:5060").register(net.offices[roam.OfficeID(where)], home, 10)
 			a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
 			a.call("1002", "offer", sip.Field{Name: sip.Privacy, Value: "user; id"})
-			pass(3 * time.Second)
+			net.pass(3 * time.Second)
 			if from, _ := b.invited[0].From(); from.Raw != "sip:anonymous@anonymous.invalid" || strings.Contains(string(b.invited[0].Bytes()), "1001") {
 				t.Errorf("the callee was shown %s", b.invited[0].Bytes())
 			}
@@ -356,14 +403,14 @@ func TestStoreAway(t *testing.T) {
 			to   *phone
 		}{{a, "1002", b}, {a, "2001", v}, {v, "+15550001001", a}} {
 			c.from.call(c.dial, "offer")
-			pass(3 * time.Second)
+			net.pass(3 * time.Second)
 			if c.from.last() != 200 {
 				t.Errorf("%s dials %s: got %v, want 200", c.from.user, c.dial, c.from.got)
 			}
 			c.from.bye()
 		}
 		a.call("3001", "offer")
-		pass(time.Second)
+		net.pass(time.Second)
 		if a.last() != 503 {
 			t.Errorf("a number only R knows: got %v, want 503", a.got)
 		}
@@ -380,7 +427,7 @@ func TestDialledForms(t *testing.T) {
 			"sip:2001@south.example", "sip:2%20001@192.0.2.1", "tel:+15550002001", "tel:+1-555-000-2001", "tel:2001;phone-context=north.example", "tel:2001;phone-context=+1555000", "sip:+15550002001@south.example"}
 		for i, f := range forms {
 			a.call(f, "offer")
-			pass(3 * time.Second)
+			net.pass(3 * time.Second)
 			if a.last() != 200 || len(b.invited) != i+1 {
 				t.Errorf("%s: got %v, callee invited %d times", f, a.got, len(b.invited))
 			}

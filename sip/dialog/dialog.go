@@ -1,11 +1,13 @@
 // Package dialog keeps tags, route sets, targets and the INVITE's own rules (RFC 3261
 // 12-15): 2xx repeated until its ACK, ACK repeated for every 2xx, forks, glare.
 // It runs on the loop and knows nothing of calls, SDP or users.
+//
+// A Dialog is one leg of a call from the first INVITE on: of the early dialogs that forking
+// proxies make of it, one is answered and stays. Leaves out reliable provisional
+// responses (RFC 3262), subscriptions and session timers.
 package dialog
 
 import (
-	"strings"
-
 	"github.com/rs/zerolog"
 
 	"github.com/siproam/siproam/loop"
@@ -33,107 +35,104 @@ type Guard interface {
 
 // End says why a dialog, early or confirmed, is over.
 type End struct {
-	Res    *sip.Message // the final response that refused our INVITE, else nil
+	Res    *sip.Message // the final response that refused our INVITE, or said that there is no dialog; else nil
 	Req    *sip.Message // the BYE or CANCEL that ended it, else nil; it owns its bytes
 	Err    error        // roam.Timeout, no ACK, a lost connection; else nil
 	Remote bool         // the other end did it
 }
 
+// id names a dialog (12): "" as remote while only our own INVITE is meant.
+type id struct{ callID, local, remote string }
+
 // Table is all dialogs of one office: the Handler before the Mux.
 type Table struct {
-	loop    *loop.Loop
-	tl      *transaction.Layer
-	next    transaction.Handler
-	log     zerolog.Logger
-	dialogs map[string]*Dialog // by Call-ID, local and remote tag
-	calls   map[string]*Dialog // INVITEs of ours by Call-ID and local tag, for their forks
+	loop *loop.Loop
+	tl   *transaction.Layer
+	next transaction.Handler
+	log  zerolog.Logger
+
+	dialogs map[id]*Dialog                     // early ones of forks included
+	invites map[id]*Dialog                     // our INVITEs, while a 2xx of a fork may come
+	waiting map[roam.Flow]map[*Dialog]struct{} // unanswered INVITEs of connections
+	live    int                                // those whose Ended has not come
 }
 
 // New makes a table. What belongs to no dialog goes to next; an in-dialog request
 // (To tag) that matches none is answered 481.
 func New(l *loop.Loop, tl *transaction.Layer, next transaction.Handler, log zerolog.Logger) *Table {
-	t := &Table{loop: l, tl: tl, next: next, log: log, dialogs: map[string]*Dialog{}, calls: map[string]*Dialog{}}
+	t := &Table{loop: l, tl: tl, next: next, log: log,
+		dialogs: map[id]*Dialog{}, invites: map[id]*Dialog{}, waiting: map[roam.Flow]map[*Dialog]struct{}{}}
 	tl.Stray(t.stray)
+	tl.OnClosed(t.closed)
 	return t
 }
 
 // Len is the number of dialogs, early ones included.
-func (t *Table) Len() int { return len(t.dialogs) + len(t.calls) }
-
-func key(callID, local, remote string) string { return callID + "\x00" + local + "\x00" + remote }
+func (t *Table) Len() int { return t.live }
 
 // ServeSIP is transaction.Handler's (12.2.2).
 func (t *Table) ServeSIP(tx *transaction.Server, req *sip.Message) error {
-	local := req.ToTag()
-	if local == "" {
-		if req.Method() == sip.ACK {
-			return nil
-		}
+	local, ack := req.ToTag(), req.Method() == sip.ACK
+	if local == "" && !ack {
 		return t.next.ServeSIP(tx, req)
 	}
-	d := t.dialogs[key(req.CallID(), local, req.FromTag())]
-	if d == nil || d.flow != nil && d.flow.Partner != req.Flow.Partner {
-		if req.Method() == sip.ACK {
-			return nil
-		}
-		return roam.NoDialog
+	d := t.dialogs[id{req.CallID(), local, req.FromTag()}]
+	var err error = roam.NoDialog
+	if d != nil {
+		err = d.request(tx, req)
 	}
-	if g, ok := d.events.(Guard); ok && d.flow != nil && d.flow.Flow != req.Flow.Flow && !g.Admit(req.Flow) {
-		if req.Method() == sip.ACK {
-			return nil
-		}
-		return roam.NotAllowed
+	if ack {
+		return nil // never answered
 	}
-	return d.request(tx, req)
+	return err
 }
 
-// stray takes a 2xx to an INVITE whose transaction is over: a repetition, or another fork (13.2.2.4).
-func (t *Table) stray(res *sip.Message) {
-	if d := t.dialogs[key(res.CallID(), res.FromTag(), res.ToTag())]; d != nil {
-		if d.ack != nil && res.CSeq() == d.ackSeq {
-			d.sendAck()
-		}
-		return
+// closed ends what cannot be answered any more: the answer to an INVITE goes back by its
+// connection only. Other dialogs wait for their phone to come back by another.
+func (t *Table) closed(f *sip.Flow) {
+	for d := range t.waiting[f.Flow] {
+		d.end(End{Err: transaction.ErrClosed, Remote: true})
 	}
-	d := t.calls[key(res.CallID(), res.FromTag(), "")]
-	if d == nil {
-		return
-	}
-	fork := *d
-	fork.events, fork.remote = nil, ""
-	fork.confirm(res)
-	fork.Ack("", nil)
-	fork.Bye(0, "")
 }
+
+// phase is how far a dialog is.
+type phase uint8
+
+const (
+	early     phase = iota
+	confirmed       // a 2xx was given
+	closing         // Ended has been said; a BYE or its time is still to come
+	over
+)
 
 // Dialog is one dialog, or a call attempt that is to become one.
 type Dialog struct {
 	table  *Table
-	events Events
+	events Events // nil after Ended
+	phase  phase
 
-	callID, local, remote string   // tags
-	self, peer            string   // From and To of our requests, with their tags
-	target                string   // remote target
-	routes                []string // route set, first hop first
-	contact               func(f *sip.Flow) string
-	localSeq, remoteSeq   uint32
-	to                    transaction.Destination // where the first request went, or came from
-	flow                  *sip.Flow
+	callID, local string
+	self          string // our From in requests, with the tag
+	peer          *peer  // the other end: of several forks the last heard of, then the one that answered
+	forks         []*peer
+	contact       func(f *sip.Flow) string
+	seq           uint32 // CSeq of our last request
 
-	confirmed, over bool
-	client          *transaction.Client // our INVITE while it is unanswered
-	server          *transaction.Server // theirs while it is unanswered
-	leaving         bool                // Bye was called before our INVITE was answered
+	flow   *sip.Flow
+	byFlow bool // the other end is reached by flow, not by its Contact
 
-	inviting bool                // a re-INVITE of ours is under way
-	invited  *transaction.Server // a re-INVITE of theirs is
-	waiting  map[uint32]*waiting // 2xx of ours without their ACK, by CSeq
-	ack      func(w *sip.Writer, f *sip.Flow) error
-	ackSeq   uint32
+	client    *transaction.Client // our first INVITE while it is unanswered
+	server    *transaction.Server // theirs while it is unanswered
+	leaving   bool                // Bye was called while our INVITE was unanswered
+	inviting  bool                // a re-INVITE of ours is under way
+	invited   *transaction.Server // a re-INVITE of theirs is
+	unacked   map[uint32]*unacked // 2xx of ours without their ACK, by CSeq
+	ack       *ack                // for the last 2xx of theirs
+	byeReason *string             // a BYE that waits for their ACK
 }
 
 // ID is Call-ID, local tag, remote tag ("" before the first response).
-func (d *Dialog) ID() (callID, local, remote string) { return d.callID, d.local, d.remote }
+func (d *Dialog) ID() (callID, local, remote string) { return d.callID, d.local, d.peer.tag }
 
 // Flow is the flow the dialog's requests take, nil before the first.
 func (d *Dialog) Flow() *sip.Flow {
@@ -146,113 +145,66 @@ func (d *Dialog) Flow() *sip.Flow {
 // Heard says that any response to our INVITE has come, 100 included.
 func (d *Dialog) Heard() bool { return d.client == nil || d.client.Heard() }
 
-// Confirmed says that a 2xx has made it a dialog.
-func (d *Dialog) Confirmed() bool { return d.confirmed && !d.over }
+// Confirmed says that a 2xx has made it a dialog that is not over.
+func (d *Dialog) Confirmed() bool { return d.phase == confirmed }
 
-// destination is where an in-dialog request goes: down the flow the dialog uses while it
-// lives, else where the route set or the remote target leads (12.2.1.1, RFC 5626 5.3).
-func (d *Dialog) destination() transaction.Destination {
-	next := d.target
-	if len(d.routes) > 0 {
-		if a, err := sip.ParseAddress([]byte(d.routes[0])); err == nil {
-			next = a.Raw
-		}
-	}
-	if d.flow != nil {
-		if to, err := d.table.tl.Target(roam.Target{Flow: d.flow.Flow}); err == nil {
-			return to
-		}
-	}
-	u, err := sip.ParseURI([]byte(next))
-	if err != nil {
-		return d.to
-	}
-	return transaction.Destination{URI: u}
-}
+// enter puts d into the table under the tag of p.
+func (d *Dialog) enter(p *peer) { d.table.dialogs[id{d.callID, d.local, p.tag}] = d }
 
-// write begins an in-dialog request: line, route set, From, To, Call-ID, CSeq, Max-Forwards (12.2.1.1).
-func (d *Dialog) write(w *sip.Writer, method string, seq uint32) {
-	uri, routes := d.target, d.routes
-	if len(routes) > 0 {
-		first, err := sip.ParseAddress([]byte(routes[0]))
-		if _, loose := first.URI.Params.Get("lr"); err == nil && !loose { // a strict router
-			uri = first.Raw
-			routes = append(append([]string(nil), routes[1:]...), "<"+d.target+">")
-		}
-	}
-	w.Request(method, uri)
-	w.AddInt(sip.MaxForwards, 70)
-	for _, r := range routes {
-		w.Add(sip.Route, r)
-	}
-	w.Add(sip.From, d.self)
-	w.Add(sip.To, d.peer)
-	w.Add(sip.CallID, d.callID)
-	w.Add(sip.CSeq, cseq(seq, method))
-}
-
-// learn takes tag, route set and target from the first message that makes a dialog (12.1).
-func (d *Dialog) learn(m *sip.Message, reverse bool) {
-	d.routes = d.routes[:0:0]
-	for r := range m.Values(sip.RecordRoute) {
-		d.routes = append(d.routes, string(r))
-	}
-	if reverse {
-		for i, j := 0, len(d.routes)-1; i < j; i, j = i+1, j-1 {
-			d.routes[i], d.routes[j] = d.routes[j], d.routes[i]
-		}
-	}
-	d.refresh(m)
-}
-
-// refresh takes the remote target from Contact (12.2.1.2, 12.2.2).
-func (d *Dialog) refresh(m *sip.Message) {
-	for c := range m.Values(sip.Contact) {
-		if a, err := sip.ParseAddress(c); err == nil && !a.Star {
-			d.target = a.Raw
-		}
-		return
+// leave takes d out from under the tag of p.
+func (d *Dialog) leave(p *peer) {
+	if at := (id{d.callID, d.local, p.tag}); d.table.dialogs[at] == d {
+		delete(d.table.dialogs, at)
 	}
 }
 
-// end says the last word to the leg and forgets the dialog.
+// end says the last word to the leg. What is unanswered is answered.
 func (d *Dialog) end(e End) {
-	if d.over {
+	if d.phase >= closing {
 		return
 	}
-	d.over = true
-	for _, w := range d.waiting {
-		w.stop()
+	d.phase = closing
+	d.table.live--
+	d.answered()
+	for _, tx := range []*transaction.Server{d.server, d.invited} {
+		if tx != nil && !tx.Answered() {
+			_ = tx.Reply(487) // a lost connection is why, then
+		}
 	}
-	delete(d.table.dialogs, key(d.callID, d.local, d.remote))
-	if d.invited != nil && !d.invited.Answered() {
-		d.invited.Reply(487)
+	d.server, d.invited = nil, nil
+	if d.byeReason == nil {
+		d.gone()
 	}
-	if d.events != nil {
-		d.events.Ended(e)
+	events := d.events
+	d.events = nil
+	if e.Remote || e.Res != nil || e.Err != nil {
+		events.Ended(e)
+	} else {
+		d.table.loop.Later(func() { events.Ended(e) }) // the leg did it: not within its own call
 	}
 }
 
-// ended is end in a later moment of this turn, for what the leg did itself.
-func (d *Dialog) ended(e End) {
-	if !d.over {
-		events := d.events
-		d.events = nil
-		d.end(e)
-		if events != nil {
-			d.table.loop.Later(func() { events.Ended(e) })
+// gone forgets the dialog.
+func (d *Dialog) gone() {
+	d.phase = over
+	for _, u := range d.unacked {
+		u.stop()
+	}
+	d.unacked = nil
+	d.leave(d.peer)
+	for _, p := range d.forks {
+		d.leave(p)
+	}
+}
+
+// answered takes d from those that wait for the answer to a connection's INVITE.
+func (d *Dialog) answered() {
+	if d.flow == nil {
+		return
+	}
+	if set := d.table.waiting[d.flow.Flow]; set != nil {
+		if delete(set, d); len(set) == 0 {
+			delete(d.table.waiting, d.flow.Flow)
 		}
 	}
 }
-
-// withTag is an address as From or To with our or their tag.
-func withTag(a sip.Address, tag string) string {
-	a.Params = ""
-	s := a.String()
-	if tag != "" {
-		s += ";tag=" + tag
-	}
-	return s
-}
-
-func newCallID() string { return strings.ToLower(transaction.NewTag() + transaction.NewTag()) }

@@ -105,11 +105,10 @@ func call(t *testing.T, answer func(d *Dialog, tx *transaction.Server), do func(
 		})
 		synctest.Wait()
 		do(a, b, la, lb)
-		time.Sleep(3 * time.Minute)
-		synctest.Wait()
+		sleep(a, b, 3*time.Minute)
 		for _, s := range []*side{a, b} {
 			s.loop.Do(ctx, func() {
-				if s.table.Len() != 0 || s.tl.Len() != 0 || s.loop.Timers() != 0 {
+				if s.table.Len() != 0 || len(s.table.dialogs) != 0 || len(s.table.invites) != 0 || s.tl.Len() != 0 || s.loop.Timers() != 0 {
 					t.Errorf("%s: left %d dialogs, %d transactions, %d timers", s.name, s.table.Len(), s.tl.Len(), s.loop.Timers())
 				}
 			})
@@ -125,6 +124,14 @@ func call(t *testing.T, answer func(d *Dialog, tx *transaction.Server), do func(
 
 func on(s *side, fn func()) {
 	s.loop.Do(context.Background(), fn)
+	synctest.Wait()
+}
+
+// sleep lets d pass; what the test has done so far comes before.
+func sleep(a, b *side, d time.Duration) {
+	on(a, func() {})
+	on(b, func() {})
+	time.Sleep(d)
 	synctest.Wait()
 }
 
@@ -198,7 +205,7 @@ func TestNoACK(t *testing.T) {
 	call(t, func(d *Dialog, tx *transaction.Server) { d.Respond(tx, Answer{Code: 180}) }, func(a, b *side, la, lb *leg) {
 		a.lose = func(line string) bool { return strings.HasPrefix(line, "ACK") }
 		on(b, func() { lb.d.Respond(lb.d.server, Answer{Code: 200}) })
-		time.Sleep(40 * time.Second)
+		sleep(a, b, 40*time.Second)
 		repeats := 0
 		for _, line := range b.sent {
 			if line == "SIP/2.0 200 OK" {
@@ -229,7 +236,6 @@ func TestReinviteAndGlare(t *testing.T) {
 		var ga, gb int
 		a.loop.Post(func() {
 			la.d.Request(sip.INVITE, Answer{}, func(res *sip.Message, _ error) { ga = res.Status() })
-			b.loop.Post(func() {})
 		})
 		b.loop.Post(func() {
 			lb.d.Request(sip.INVITE, Answer{}, func(res *sip.Message, _ error) { gb = res.Status() })

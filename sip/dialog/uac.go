@@ -1,9 +1,8 @@
 package dialog
 
 import (
-	"strconv"
+	"slices"
 
-	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
 	"github.com/siproam/siproam/sip/transaction"
 )
@@ -23,27 +22,34 @@ type Invite struct {
 	Body    []byte
 }
 
+// forksMost is how many early dialogs one INVITE may make; further ones are heard, but not kept.
+const forksMost = 32
+
 // Invite sends an INVITE. Of its forks the first 2xx wins; others are acknowledged and ended.
 func (t *Table) Invite(in Invite, e Events) *Dialog {
-	d := &Dialog{table: t, events: e, callID: in.CallID, local: transaction.NewTag(), target: in.URI, contact: in.Contact, to: in.To, flow: in.To.Flow, localSeq: 1}
+	d := &Dialog{table: t, events: e, callID: in.CallID, local: transaction.NewTag(), contact: in.Contact, seq: 1,
+		flow: in.To.Flow, byFlow: in.To.Flow != nil, peer: &peer{target: in.URI, addr: withTag(in.ToAddr, ""), routes: in.Route}}
 	if d.callID == "" {
-		d.callID = newCallID()
+		d.callID = transaction.NewTag() + transaction.NewTag()
 	}
-	d.self, d.peer = withTag(in.From, d.local), withTag(in.ToAddr, "")
-	if in.Max == 0 {
-		in.Max = 70
+	d.self = withTag(in.From, d.local)
+	max := in.Max
+	if max == 0 {
+		max = 70
 	}
-	t.calls[key(d.callID, d.local, "")] = d
+	t.live++
+	t.invites[d.invite()] = d
 	d.client = t.tl.Request(in.To, func(w *sip.Writer, f *sip.Flow) error {
-		w.Request("INVITE", in.URI)
-		w.AddInt(sip.MaxForwards, int64(in.Max))
-		for _, r := range in.Route {
+		uri, routes, _ := d.peer.route()
+		w.Request("INVITE", uri)
+		w.AddInt(sip.MaxForwards, int64(max))
+		for _, r := range routes {
 			w.Add(sip.Route, r)
 		}
 		w.Add(sip.From, d.self)
-		w.Add(sip.To, d.peer)
+		w.Add(sip.To, d.peer.addr)
 		w.Add(sip.CallID, d.callID)
-		w.Add(sip.CSeq, cseq(d.localSeq, "INVITE"))
+		w.Add(sip.CSeq, "1 INVITE")
 		w.Add(sip.Contact, d.contactOn(f))
 		w.AddFields(in.Fields)
 		return w.End(in.Type, in.Body)
@@ -51,151 +57,134 @@ func (t *Table) Invite(in Invite, e Events) *Dialog {
 	return d
 }
 
-func (d *Dialog) contactOn(f *sip.Flow) string {
-	if d.contact != nil {
-		return d.contact(f)
-	}
-	return ContactOn(f)
-}
+// invite names our INVITE.
+func (d *Dialog) invite() id { return id{d.callID, d.local, ""} }
 
-// ContactOn is our Contact as the other end of f reaches us.
-func ContactOn(f *sip.Flow) string {
-	switch f.Transport {
-	case roam.UDP, roam.NoTransport:
-		return "<sip:" + f.Here + ">"
-	case roam.TCP:
-		return "<sip:" + f.Here + ";transport=tcp>"
-	case roam.TLS:
-		return "<sip:" + f.Here + ";transport=tls>"
+// withTag is an address as From or To, with a tag.
+func withTag(a sip.Address, tag string) string {
+	a.Params = ""
+	if tag != "" {
+		a.Params = sip.Params("tag=" + tag)
 	}
-	return "<sip:" + f.Here + ";transport=ws>"
+	return a.String()
 }
 
 // answer takes the responses to our first INVITE (13.2.2).
 func (d *Dialog) answer(res *sip.Message, err error) {
+	if err == nil && res.Status() < 200 {
+		d.progress(res)
+		return
+	}
+	d.client = nil
+	// A forking proxy may bring other 2xx for that long (13.2.2.4).
+	d.table.loop.After(64*transaction.T1, func() { delete(d.table.invites, d.invite()) })
 	switch {
 	case err != nil:
-		d.forget()
 		d.end(End{Err: err, Remote: !d.leaving})
-	case res.Status() < 200:
-		if d.events != nil && !d.leaving {
-			d.events.Progress(res)
-		}
-	case res.Status() < 300:
-		// Other forks may answer for a while (13.2.2.4).
-		d.table.loop.After(64*transaction.T1, d.forget)
-		d.confirm(res)
-		if d.leaving { // CANCEL and 200 crossed (15)
-			d.Ack("", nil)
-			d.Bye(0, "")
-			return
-		}
-		d.events.Progress(res)
-	default:
-		d.forget()
+	case res.Status() >= 300:
 		d.end(End{Res: res, Remote: !d.leaving})
+	default:
+		d.accepted(res)
 	}
 }
 
-// forget stops taking forks.
-func (d *Dialog) forget() { delete(d.table.calls, key(d.callID, d.local, "")) }
+// progress makes or keeps the early dialog of a 101-199 (12.1.2).
+func (d *Dialog) progress(res *sip.Message) {
+	if tag := res.ToTag(); tag != "" && d.phase == early {
+		i := slices.IndexFunc(d.forks, func(p *peer) bool { return p.tag == tag })
+		switch {
+		case i >= 0:
+			d.peer = d.forks[i]
+			d.peer.refresh(res)
+		case len(d.forks) < forksMost:
+			d.peer = ofResponse(res, d.peer.target)
+			d.forks = append(d.forks, d.peer)
+			d.enter(d.peer)
+		}
+		d.heardFrom(res.Flow)
+	}
+	if d.events != nil && !d.leaving {
+		d.events.Progress(res)
+	}
+}
 
-// confirm makes the dialog of a 2xx (12.1.2).
-func (d *Dialog) confirm(res *sip.Message) {
-	d.client, d.confirmed, d.over = nil, true, false
-	d.remote = res.ToTag()
-	d.peer = string(res.Value(sip.To))
-	d.flow = res.Flow
-	d.learn(res, true)
-	d.ackSeq, d.ack = res.CSeq(), nil
-	d.table.dialogs[key(d.callID, d.local, d.remote)] = d
+// accepted takes the first 2xx: the other early dialogs are over, the route set is the
+// 2xx's (13.2.2.4).
+func (d *Dialog) accepted(res *sip.Message) {
+	p := ofResponse(res, d.peer.target)
+	for _, f := range d.forks {
+		d.leave(f)
+		if f.tag == p.tag {
+			p.seq = f.seq
+		}
+	}
+	d.forks, d.peer = nil, p
+	d.enter(p)
+	d.heardFrom(res.Flow)
+	d.phase = confirmed
+	d.ack = &ack{seq: res.CSeq()}
+	if d.leaving { // CANCEL and 200 crossed (15)
+		d.hangUp(nil)
+		return
+	}
+	d.events.Progress(res)
+}
+
+// heardFrom notes the flow that is alive.
+func (d *Dialog) heardFrom(f *sip.Flow) {
+	if f != nil {
+		d.flow = f
+	}
+}
+
+// ack is the ACK to a 2xx. It keeps who it was written for, so that it can be repeated.
+type ack struct {
+	seq  uint32
+	peer *peer // nil: not written yet
+	kind string
+	body []byte
 }
 
 // Ack acknowledges the latest 2xx of our INVITE or re-INVITE; it is repeated for each repetition of that 2xx.
 func (d *Dialog) Ack(contentType string, body []byte) {
-	seq := d.ackSeq
-	d.ack = func(w *sip.Writer, _ *sip.Flow) error {
-		d.write(w, "ACK", seq)
-		return w.End(contentType, body)
-	}
-	d.sendAck()
-}
-
-func (d *Dialog) sendAck() { d.table.tl.Ack(d.destination(), d.ack) }
-
-// Request sends an in-dialog request. on gets each response but 100, or an error
-// (481, 408 and a timeout end the dialog, after on). For INVITE, a 2xx needs Ack.
-// Two INVITEs at once are refused with roam.TooBusy at once (14.1); the caller waits and repeats.
-func (d *Dialog) Request(method sip.Method, a Answer, on func(res *sip.Message, err error)) {
-	if d.over || method == sip.INVITE && (d.inviting || d.asked()) {
-		d.table.loop.Later(func() { on(nil, roam.TooBusy) })
+	if d.ack == nil || d.phase == over {
 		return
 	}
-	d.localSeq++
-	seq := d.localSeq
-	d.inviting = d.inviting || method == sip.INVITE
-	d.table.tl.Request(d.destination(), func(w *sip.Writer, f *sip.Flow) error {
-		d.write(w, method.String(), seq)
-		if method == sip.INVITE || method == sip.UPDATE {
-			w.Add(sip.Contact, d.contactOn(f))
-		}
-		w.AddFields(a.Fields)
-		return w.End(a.Type, a.Body)
-	}, func(res *sip.Message, err error) {
-		final := err != nil || res.Status() >= 200
-		if final && method == sip.INVITE {
-			d.inviting = false
-		}
-		if err == nil && res.Status()/100 == 2 && (method == sip.INVITE || method == sip.UPDATE) {
-			d.refresh(res)
-			if method == sip.INVITE {
-				d.ackSeq, d.ack = seq, nil
-			}
-		}
-		on(res, err)
-		if err != nil && !d.over {
-			d.end(End{Err: err})
-		} else if err == nil && (res.Status() == 481 || res.Status() == 408) { // 12.2.1.2
-			d.end(End{Res: res, Remote: true})
-		}
+	p := *d.peer
+	d.ack.peer, d.ack.kind, d.ack.body = &p, contentType, slices.Clone(body)
+	d.sendAck(d.ack)
+}
+
+func (d *Dialog) sendAck(a *ack) {
+	d.table.tl.Ack(d.destination(a.peer), func(w *sip.Writer, _ *sip.Flow) error {
+		d.write(w, a.peer, sip.ACK, a.seq)
+		return w.End(a.kind, a.body)
 	})
 }
 
-// Bye ends the dialog: BYE when confirmed, CANCEL when our INVITE is unanswered, the
-// status code when the other end's is. reason is a Reason header's value or "". Ended
-// comes with Remote false: after a CANCEL with the INVITE's final response, else in this turn.
-func (d *Dialog) Bye(code int, reason string) {
-	switch {
-	case d.over:
-	case d.client != nil:
-		if !d.leaving {
-			d.leaving = true
-			d.client.Cancel(reason)
+// stray takes a 2xx to an INVITE that no transaction waits for: a repetition, whose ACK
+// was lost, or another fork, which lost (13.2.2.4). Others' 2xx are ignored: an answer
+// to them would let strangers have us send requests.
+func (t *Table) stray(res *sip.Message) {
+	at := id{res.CallID(), res.FromTag(), res.ToTag()}
+	if d := t.dialogs[at]; d != nil && d.phase != early {
+		if d.ack != nil && d.ack.seq == res.CSeq() && d.ack.peer != nil {
+			d.sendAck(d.ack)
 		}
-	case d.server != nil:
-		if code < 300 {
-			code = 480
-		}
-		var fields []sip.Field
-		if reason != "" {
-			fields = []sip.Field{{Name: sip.Reason, Value: reason}}
-		}
-		d.Respond(d.server, Answer{Code: code, Fields: fields})
-	default:
-		d.localSeq++
-		seq := d.localSeq
-		d.table.tl.Request(d.destination(), func(w *sip.Writer, _ *sip.Flow) error {
-			d.write(w, "BYE", seq)
-			if reason != "" {
-				w.Add(sip.Reason, reason)
-			}
-			return w.End("", nil)
-		}, func(*sip.Message, error) {})
-		d.ended(End{})
+		return
 	}
-}
-
-// cseq is a CSeq's value.
-func cseq(n uint32, method string) string {
-	return strconv.FormatUint(uint64(n), 10) + " " + method
+	d := t.invites[id{at.callID, at.local, ""}]
+	if d == nil || d.client != nil || res.CSeq() != 1 {
+		return
+	}
+	p := ofResponse(res, d.peer.target)
+	d.sendAck(&ack{seq: 1, peer: p})
+	if slices.ContainsFunc(d.forks, func(f *peer) bool { return f.tag == p.tag }) {
+		return // its BYE is under way
+	}
+	d.forks = append(d.forks, p)
+	t.tl.Request(d.destination(p), func(w *sip.Writer, _ *sip.Flow) error {
+		d.write(w, p, sip.BYE, 2)
+		return w.End("", nil)
+	}, func(*sip.Message, error) {}) // it has no leg
 }

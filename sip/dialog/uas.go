@@ -9,6 +9,27 @@ import (
 	"github.com/siproam/siproam/sip/transaction"
 )
 
+// Accept begins the UAS side of an INVITE: it holds tx and answers 100. contact is our Contact, "" for
+// the one on tx's flow.
+func (t *Table) Accept(tx *transaction.Server, contact string, e Events) *Dialog {
+	req := tx.Hold().Request()
+	d := &Dialog{table: t, events: e, callID: req.CallID(), local: tx.ToTag(), self: string(req.Value(sip.To)) + ";tag=" + tx.ToTag(),
+		peer: ofRequest(req), flow: tx.Flow(), byFlow: true, server: tx}
+	if contact != "" {
+		d.contact = func(*sip.Flow) string { return contact }
+	}
+	t.live++
+	d.enter(d.peer)
+	if f := d.flow.Flow; f.Transport.Stream() {
+		if t.waiting[f] == nil {
+			t.waiting[f] = map[*Dialog]struct{}{}
+		}
+		t.waiting[f][d] = struct{}{}
+	}
+	tx.OnCancel(func(cancel *sip.Message) { d.end(End{Req: cancel.Keep(), Remote: true}) })
+	return d
+}
+
 // Answer is what we answer to an INVITE or another in-dialog request.
 type Answer struct {
 	Code   int
@@ -18,142 +39,107 @@ type Answer struct {
 	Body   []byte
 }
 
-// Accept begins the UAS side of an INVITE: it holds tx and answers 100. contact is our Contact, "" for
-// the one on tx's flow.
-func (t *Table) Accept(tx *transaction.Server, contact string, e Events) *Dialog {
-	tx.Hold()
-	req := tx.Request()
-	if contact == "" {
-		contact = ContactOn(tx.Flow())
-	}
-	d := &Dialog{table: t, events: e, callID: req.CallID(), local: tx.ToTag(), remote: req.FromTag(), flow: tx.Flow(),
-		peer: string(req.Value(sip.From)), self: string(req.Value(sip.To)) + ";tag=" + tx.ToTag(), remoteSeq: req.CSeq(), server: tx,
-		contact: func(*sip.Flow) string { return contact }, to: transaction.Destination{Flow: tx.Flow()}}
-	d.learn(req, false)
-	t.dialogs[key(d.callID, d.local, d.remote)] = d
-	tx.OnCancel(func(cancel *sip.Message) {
-		tx.Reply(487)
-		d.server = nil
-		d.end(End{Req: cancel.Keep(), Remote: true})
-	})
-	return d
-}
-
-// waiting is a 2xx of ours that wants its ACK (13.3.1.4).
-type waiting struct {
-	tx          *transaction.Server
-	repeat, end *loop.Timer
-}
-
-func (w *waiting) stop() {
-	w.repeat.Stop()
-	w.end.Stop()
-}
-
 // Respond answers tx, the initial INVITE or a later request of this dialog. A 2xx to
 // an INVITE is repeated until its ACK (T1 doubling to T2); without one for 64*T1 the dialog
-// sends BYE and ends.
+// sends BYE and ends. A refusal of the initial INVITE ends the dialog.
 func (d *Dialog) Respond(tx *transaction.Server, a Answer) error {
-	w := tx.Start(a.Code, a.Reason)
+	if tx.Answered() {
+		return transaction.ErrAnswered
+	}
 	req := tx.Request()
-	makes := a.Code > 100 && a.Code < 300
-	if makes && (req.Method() == sip.INVITE || req.Method() == sip.UPDATE) {
-		w.Copy(req, sip.RecordRoute)
-		w.Add(sip.Contact, d.contactOn(tx.Flow()))
+	w := tx.Start(a.Code, a.Reason)
+	if a.Code > 100 && a.Code < 300 { // 12.1.1
+		if req.Method() == sip.INVITE {
+			w.Copy(req, sip.RecordRoute)
+		}
+		if hasContact(req.Method()) {
+			w.Add(sip.Contact, d.contactOn(tx.Flow()))
+		}
 	}
 	w.AddFields(a.Fields)
 	if err := w.End(a.Type, a.Body); err != nil {
 		return err
 	}
-	if err := tx.Respond(w); err == transaction.ErrAnswered {
-		return err
+	err := tx.Respond(w)
+	if tx.Answered() {
+		d.said(tx, req, a.Code)
 	}
-	if a.Code < 200 {
-		return nil
-	}
-	if req.Method() == sip.INVITE && a.Code < 300 {
-		d.awaitAck(tx, req.CSeq())
-	}
+	return err
+}
+
+// said notes a final answer of ours.
+func (d *Dialog) said(tx *transaction.Server, req *sip.Message, code int) {
+	ok := code < 300
+	first := tx == d.server
 	if tx == d.invited {
 		d.invited = nil
-		if a.Code < 300 {
-			d.refresh(req)
-		}
 	}
-	if tx == d.server {
-		d.server = nil
-		if d.confirmed = a.Code < 300; !d.confirmed {
-			d.ended(End{})
-		}
+	if ok && !first && hasContact(req.Method()) {
+		d.from(req).refresh(req) // 12.2.2
 	}
-	return nil
+	if ok && req.Method() == sip.INVITE {
+		d.awaitAck(tx, req.CSeq())
+	}
+	if !first {
+		return
+	}
+	d.server = nil
+	d.answered()
+	if ok {
+		d.phase = confirmed
+	} else {
+		d.end(End{})
+	}
+}
+
+// unacked is a 2xx of ours that wants its ACK (13.3.1.4).
+type unacked struct {
+	tx          *transaction.Server
+	repeat, end *loop.Timer
+}
+
+func (u *unacked) stop() {
+	u.repeat.Stop()
+	u.end.Stop()
 }
 
 func (d *Dialog) awaitAck(tx *transaction.Server, seq uint32) {
-	if d.waiting == nil {
-		d.waiting = map[uint32]*waiting{}
+	if d.unacked == nil {
+		d.unacked = map[uint32]*unacked{}
 	}
-	w := &waiting{tx: tx}
-	d.waiting[seq] = w
-	w.again(d.table.loop, transaction.T1)
-	w.end = d.table.loop.After(64*transaction.T1, func() {
-		w.stop()
-		delete(d.waiting, seq)
-		events := d.events
-		d.events = nil
-		d.Bye(0, `SIP;cause=408;text="no ACK"`)
-		if events != nil {
-			events.Ended(End{Err: roam.Timeout, Remote: true})
-		}
+	u := &unacked{tx: tx}
+	d.unacked[seq] = u
+	u.again(d.table.loop, transaction.T1)
+	u.end = d.table.loop.After(64*transaction.T1, func() { d.noAck(seq) })
+}
+
+func (u *unacked) again(l *loop.Loop, after time.Duration) {
+	u.repeat = l.After(after, func() {
+		u.tx.Repeat()
+		u.again(l, min(2*after, transaction.T2))
 	})
 }
 
-func (w *waiting) again(l *loop.Loop, after time.Duration) {
-	w.repeat = l.After(after, func() {
-		w.tx.Repeat()
-		w.again(l, min(2*after, transaction.T2))
-	})
+// noAck ends a dialog whose 2xx nobody confirmed.
+func (d *Dialog) noAck(seq uint32) {
+	d.acked(seq)
+	if d.phase == confirmed {
+		d.sendBye(`SIP;cause=408;text="no ACK"`)
+		d.end(End{Err: roam.Timeout, Remote: true})
+	}
 }
 
-// asked says that a re-INVITE of theirs waits for its answer, which may also come by tx.Refuse.
-func (d *Dialog) asked() bool { return d.invited != nil && !d.invited.Answered() }
-
-// request takes a request of this dialog (12.2.2).
-func (d *Dialog) request(tx *transaction.Server, req *sip.Message) error {
-	d.flow = req.Flow // a phone may have come back by another way
-	if req.Method() == sip.ACK {
-		if w := d.waiting[req.CSeq()]; w != nil {
-			w.stop()
-			delete(d.waiting, req.CSeq())
-			d.events.Request(nil, req)
-		}
-		return nil
+// acked takes the ACK to a 2xx, or its time's end; found is false for a repetition. A BYE that had to
+// wait for it goes now (15).
+func (d *Dialog) acked(seq uint32) (found bool) {
+	u := d.unacked[seq]
+	if u == nil {
+		return false
 	}
-	if req.CSeq() < d.remoteSeq {
-		return roam.Stale
+	u.stop()
+	delete(d.unacked, seq)
+	if d.byeReason != nil && len(d.unacked) == 0 && d.phase == closing {
+		d.sendBye(*d.byeReason)
 	}
-	d.remoteSeq = req.CSeq()
-	switch req.Method() {
-	case sip.BYE: // 15.1.2
-		tx.Reply(200)
-		if d.server != nil && !d.server.Answered() {
-			d.server.Reply(487)
-		}
-		d.end(End{Req: req.Keep(), Remote: true})
-		return nil
-	case sip.INVITE: // 14.2
-		if d.asked() || d.server != nil {
-			return &sip.Refused{Why: roam.Stale, Code: 500, Fields: []sip.Field{{Name: sip.RetryAfter, Value: "3"}}}
-		}
-		if d.inviting {
-			return &sip.Refused{Why: roam.TooBusy, Code: 491}
-		}
-		d.invited = tx.Hold()
-		tx.OnCancel(func(*sip.Message) { d.Respond(tx, Answer{Code: 487}) })
-		req = tx.Request()
-	case sip.UPDATE:
-		d.refresh(req)
-	}
-	d.events.Request(tx, req)
-	return nil
+	return true
 }

@@ -65,6 +65,9 @@ func TestParams(t *testing.T) {
 			t.Errorf("%s: got %q, %v, want %q", name, got, found, want)
 		}
 	}
+	if v, found := sip.Params("a[b=1").Get("a{b"); found {
+		t.Errorf("[ was taken for {: %q", v)
+	}
 	for _, name := range []string{"", "l", "lrr", "c", "tcp"} {
 		if got, found := p.Get(name); found {
 			t.Errorf("%q: found %q", name, got)
@@ -94,6 +97,16 @@ func TestParseVia(t *testing.T) {
 		if got, err := sip.ParseVia([]byte(in)); err == nil || got != (sip.ViaValue{}) {
 			t.Errorf("%q: got %+v, want it refused", in, got)
 		}
+	}
+}
+
+func TestAddressOfOurOwn(t *testing.T) {
+	a := sip.Address{Display: `Al "x"`, URI: sip.URI{Scheme: "sip", User: "a b", Host: "h"}, Params: "tag=1"}
+	if got := a.String(); got != `"Al \"x\"" <sip:a%20b@h>;tag=1` {
+		t.Errorf("got %s", got)
+	}
+	if got := sip.Quote("a\x07\t\x7f"); got != "\"a\\\x07\t\\\x7f\"" {
+		t.Errorf("got %q", got)
 	}
 }
 

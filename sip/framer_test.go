@@ -118,6 +118,20 @@ func TestFramerCountsPongs(t *testing.T) {
 	}
 }
 
+func TestFramerPartial(t *testing.T) {
+	var f Framer
+	for _, s := range []struct {
+		feed string
+		want bool
+	}{{"\r\n", false}, {five[:20], true}, {five[20 : len(five)-1], true}, {"o", false}, {none[:1], true}} {
+		f.Feed([]byte(s.feed))
+		f.Next()
+		if got := f.Partial(); got != s.want {
+			t.Errorf("after %q: got %v, want %v", s.feed, got, s.want)
+		}
+	}
+}
+
 func TestFramerErrorRepeats(t *testing.T) {
 	var f Framer
 	f.Feed([]byte(head + "\r\n" + none))

@@ -76,7 +76,7 @@ func lookup(name string) Name {
 	case 0:
 		return NoName
 	case 1:
-		if n := compact[name[0]|0x20]; n != NoName && isLetter(name[0]) {
+		if n := compact[name[0]|0x20]; n != NoName { // only letters become letters
 			return n
 		}
 	}

@@ -166,6 +166,25 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// An answer for another qop is Bad even when it is right.
+func TestOnlyAuth(t *testing.T) {
+	g, ha1 := guard(), MakeHA1(login, realm, password)
+	for qop, want := range map[string]Result{"auth": Good, "AUTH": Good, "auth-int": Bad, "x": Bad, "": Bad} {
+		c := answer(t, g.Challenge(now, realm, "", nil, false)[0], password, "REGISTER", 1)
+		c.QOP = qop
+		c.Response = respond(0, c, "REGISTER", ha1[0])
+		if got := g.Check(now, "REGISTER", "", c, ha1, nil); got != want {
+			t.Errorf("qop %q: got %v, want %v", qop, got, want)
+		}
+	}
+}
+
+func TestRealmAndOfficeAreTwoWords(t *testing.T) {
+	if binding("ab", "c") == binding("a", "bc") {
+		t.Error("a nonce for realm ab and office c passes for realm a and office bc")
+	}
+}
+
 // A wrong answer must not use up the count of the right one.
 func TestOnlyGoodMovesTheWindow(t *testing.T) {
 	g, ha1 := guard(), MakeHA1(login, realm, password)

@@ -370,17 +370,51 @@ func TestOpenUDPPrefersWhatReaches(t *testing.T) {
 // TestLastWords: what was queued when the end comes is still sent, and the end is not
 // reported as if each phone had gone.
 func TestLastWords(t *testing.T) {
-	e := start(t, Config{Listen: []string{"tcp:127.0.0.1:0"}}, func(tr *Transport) { tr.limits.drain = time.Second })
+	e := start(t, Config{Listen: []string{"tcp:127.0.0.1:0", "udp:127.0.0.1:0"}})
+	c, u := e.dial(t, "tcp", 0), e.dial(t, "udp", 1)
+	for _, c := range []net.Conn{c, u} {
+		say(t, c, request("OPTIONS", "1"))
+		read(t, c)
+	}
+	bye := []byte("BYE sip:1001@192.0.2.9 SIP/2.0\r\n\r\n")
+	for range 2 {
+		if err := e.t.Send(e.hear(t).flow, bye); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.stop()
+	wantPrefix(t, readAll(t, c), "BYE ")
+	wantPrefix(t, read(t, u), "BYE ")
+	if len(e.closed) != 0 {
+		t.Error("Closed was called for the end of Serve, want only for what ends by itself")
+	}
+	if _, err := e.t.Open(context.Background(), sip.Hop{Transport: roam.TCP, Addr: "127.0.0.1:5060"}); err == nil {
+		t.Error("Open after the end: got no error, want one")
+	}
+}
+
+// TestEndDoesNotWaitForTheDeaf: one that does not read delays the end by limits.drain at most.
+func TestEndDoesNotWaitForTheDeaf(t *testing.T) {
+	e := start(t, Config{Listen: []string{"tcp:127.0.0.1:0"}}, func(tr *Transport) { tr.limits.drain = 100 * time.Millisecond })
 	c := e.dial(t, "tcp", 0)
 	say(t, c, request("OPTIONS", "1"))
-	read(t, c)
 	f := e.hear(t).flow
-	e.t.mu.Lock() // the end, as Serve does it, right after a Send
-	conn := e.t.conns[f.Conn]
-	e.t.mu.Unlock()
-	if err := e.t.Send(f, []byte("BYE sip:1001@192.0.2.9 SIP/2.0\r\n\r\n")); err != nil {
-		t.Fatal(err)
+	m := make([]byte, maxPending/2)
+	for quiet := 0; quiet < 3; time.Sleep(10 * time.Millisecond) { // until the system's buffers are full
+		conn := e.t.conns[f.Conn]
+		conn.mu.Lock()
+		waiting := len(conn.pending)
+		conn.mu.Unlock()
+		if quiet++; waiting == 0 {
+			quiet = 0
+			if err := e.t.Send(f, m); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	conn.leave()
-	wantPrefix(t, readAll(t, c), "BYE ")
+	begun := time.Now()
+	e.stop()
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("took %v, want about 100 ms", took)
+	}
 }

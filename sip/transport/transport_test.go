@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 
 	"github.com/siproam/siproam/metric"
 	"github.com/siproam/siproam/roam"
@@ -60,6 +62,7 @@ type ear struct {
 	t      *Transport
 	heard  chan heard
 	closed chan *sip.Flow
+	stop   func() // ends Serve and waits for it; may be called again
 
 	mu sync.Mutex
 	w  sip.Writer
@@ -120,28 +123,31 @@ func start(t testing.TB, cfg Config, change ...func(*Transport)) *ear {
 		t.Fatal(err)
 	}
 	e := &ear{t: tr, heard: make(chan heard, 10_000), closed: make(chan *sip.Flow, 1000)}
-	serve(t, tr, e)
+	e.stop = serve(t, tr, e)
 	return e
 }
 
-func serve(t testing.TB, tr *Transport, r Receiver) {
-	ctx, stop := context.WithCancel(context.Background())
+// serve runs tr until the test or stop ends it.
+func serve(t testing.TB, tr *Transport, r Receiver) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- tr.Serve(ctx, r) }()
-	t.Cleanup(func() {
-		stop()
+	stop = sync.OnceFunc(func() {
+		cancel()
 		select {
 		case err := <-served:
 			if err != nil {
 				t.Errorf("Serve: got %v, want nil", err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(5 * time.Second):
 			t.Error("Serve does not return")
 		}
 	})
+	t.Cleanup(stop)
 	for tr.currentState() != serving { // Open is refused before
 		runtime.Gosched()
 	}
+	return stop
 }
 
 func (t *Transport) currentState() state {
@@ -290,6 +296,22 @@ func TestWildcardAnswersFromTheAddressAsked(t *testing.T) {
 		if _, from, err = c.ReadFrom(b); err != nil || from.String() != to.String() {
 			t.Fatalf("%s: at once: got from %v, %v, want from %v", at, from, err, to)
 		}
+	}
+}
+
+func TestDSCP(t *testing.T) {
+	e := start(t, Config{Listen: []string{"udp:127.0.0.1:0", "udp:[::1]:0", "tcp:127.0.0.1:0"}, DSCP: 24})
+	if tos, err := ipv4.NewPacketConn(e.t.sockets[0].c).TOS(); err != nil || tos != 24<<2 {
+		t.Errorf("IPv4: got %#x, %v, want CS3", tos, err)
+	}
+	if class, err := ipv6.NewPacketConn(e.t.sockets[1].c).TrafficClass(); err != nil || class != 24<<2 {
+		t.Errorf("IPv6: got %#x, %v, want CS3", class, err)
+	}
+	c := e.dial(t, "tcp", 2)
+	say(t, c, request("OPTIONS", "1"))
+	conn := e.t.conns[e.hear(t).flow.Conn]
+	if tos, err := ipv4.NewConn(conn.raw).TOS(); err != nil || tos != 24<<2 {
+		t.Errorf("TCP: got %#x, %v, want CS3", tos, err)
 	}
 }
 

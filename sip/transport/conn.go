@@ -220,12 +220,8 @@ func (c *conn) next(b []byte) (pending []byte, more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	pending, c.pending = c.pending, b[:0]
-	limit := c.t.limits.write
-	if c.ended {
-		limit = c.t.limits.drain
-	}
-	if len(pending) > 0 {
-		_ = c.nc.SetWriteDeadline(time.Now().Add(limit))
+	if len(pending) > 0 && !c.ended { // else end has set it
+		_ = c.nc.SetWriteDeadline(time.Now().Add(c.t.limits.write))
 	}
 	return pending, !c.ended
 }

@@ -289,6 +289,50 @@ func TestWholeAnswersAfterAnotherAreInOrder(t *testing.T) {
 	}
 }
 
+// TestManyMessagesInOneRead: more than a batch holds.
+func TestManyMessagesInOneRead(t *testing.T) {
+	e := start(t, Config{Listen: []string{"tcp:127.0.0.1:0"}})
+	c := e.dial(t, "tcp", 0)
+	small := "ACK sip:a SIP/2.0\r\nv:SIP/2.0/TCP a\r\nf:<sip:a>\r\nt:<sip:a>\r\ni:1\r\nCSeq:%d ACK\r\nl:0\r\n\r\n"
+	var all strings.Builder
+	for i := range uint32(500) {
+		fmt.Fprintf(&all, small, i)
+	}
+	say(t, c, all.String())
+	for i := range uint32(500) {
+		if got := e.hear(t).m.CSeq(); got != i {
+			t.Fatalf("got %d, want %d", got, i)
+		}
+	}
+	if n := e.counted("panic"); n != 0 {
+		t.Errorf("panics: got %d, want 0", n)
+	}
+}
+
+// TestEndCancelsDials: nobody waits for a peer that may never answer.
+func TestEndCancelsDials(t *testing.T) {
+	e := start(t, Config{})
+	deaf, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	opened := make(chan error, 1)
+	go func() {
+		_, err := e.t.Open(context.Background(), sip.Hop{Transport: roam.TLS, Addr: deaf.Addr().String()})
+		opened <- err
+	}()
+	c, err := deaf.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	e.stop()
+	if err := <-opened; err == nil {
+		t.Error("got no error, want one")
+	}
+}
+
 func TestOpenTCP(t *testing.T) {
 	far := start(t, Config{Listen: []string{"tcp:127.0.0.1:0"}})
 	e := start(t, Config{Listen: []string{"tcp:127.0.0.1:0"}})
@@ -315,9 +359,11 @@ func TestOpenTCP(t *testing.T) {
 	if got := e.hear(t); got.m.Status() != 200 || got.flow != f {
 		t.Errorf("got %d by %v, want 200 by %v", got.m.Status(), got.flow, f)
 	}
-	// The far end's answers go back by the connection; when it ends, Open makes another.
-	far.t.conns[there.flow.Conn].cut()
-	e.waitClosed(t)
+	if there.flow.Here != far.at(0) {
+		t.Errorf("Here: got %s, want %s", there.flow.Here, far.at(0))
+	}
+	// One that is about to end is given to nobody.
+	e.t.conns[f.Conn].end()
 	again, err := e.t.Open(context.Background(), h)
 	if err != nil || again == f || again.Conn == f.Conn {
 		t.Errorf("got %v, %v, want a new connection", again, err)

@@ -207,10 +207,26 @@ func TestHandshakeIsBounded(t *testing.T) {
 		func(tr *Transport) { tr.limits.first = 50 * time.Millisecond })
 	readAllOrReset(t, e.dial(t, "tcp", 0))
 	slow := start(t, Config{PartnerListen: "tls:127.0.0.1:0", PartnerTLS: a.config("sip.north.example")})
-	slow.dial(t, "tcp", 0)
+	slow.dial(t, "tcp", 0) // open until this test ends
 	eventually(t, "a connection", func() bool {
 		slow.t.mu.Lock()
 		defer slow.t.mu.Unlock()
 		return slow.t.kinds[partnerConn] == 1
-	}) // and the cleanup of start fails when the end waits for its handshake
+	})
+	slow.stop() // fails when it waits for the handshake
+}
+
+// TestUnverifiedNamesAreNone: a configuration that checks no certificates trusts nobody.
+func TestUnverifiedNamesAreNone(t *testing.T) {
+	a, other := newAuthority(t), newAuthority(t)
+	c := a.config("sip.south.example")
+	c.InsecureSkipVerify = true
+	south := start(t, Config{PartnerListen: "tls:127.0.0.1:0", PartnerTLS: c}, func(tr *Transport) {
+		tr.identify = func(*sip.Flow) roam.OfficeID { return "anybody" }
+	})
+	north := other.office("sip.north.example")
+	f, err := south.t.Open(context.Background(), sip.Hop{Transport: roam.TLS, Addr: north.at(0), Name: "sip.north.example"})
+	if err == nil {
+		t.Errorf("got %+v, want an error", f)
+	}
 }

@@ -334,7 +334,7 @@ func TestUDPKeepAlives(t *testing.T) {
 		say(t, c, quiet)
 	}
 	stun := "\x00\x01\x00\x00\x21\x12\xa4\x42abcdefghijkl"
-	say(t, c, "\x00\x01\x00\x08\x21\x12\xa4\x42abcdefghijkl\x00\x06\x00\x03bob\x00") // a user name: not for us
+	say(t, c, "\x00\x01\x00\x08\x21\x12\xa4\x42ABCDEFGHIJKL\x00\x06\x00\x03bob\x00") // a user name: not for us
 	say(t, c, stun)
 	got := read(t, c)
 	want := appendSTUN(nil, []byte(stun), netip.MustParseAddrPort(c.LocalAddr().String()))
@@ -564,7 +564,7 @@ func TestHere(t *testing.T) {
 	for remote, want := range map[string]string{
 		"10.2.7.7":     "10.2.0.5:5060",
 		"198.51.100.1": "203.0.113.20:5060",
-		"127.0.0.1":    "10.2.0.5:5060",
+		"127.0.0.5":    "10.2.0.5:5060",
 		"2001:db8::1":  "10.2.0.5:5060", // an IPv4 address is no use to it
 	} {
 		if got := tr.here(netip.MustParseAddr(remote), local); got != want {

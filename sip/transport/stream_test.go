@@ -77,6 +77,7 @@ func TestStreamDoubtAnswersAndCloses(t *testing.T) {
 		"too long":      {"Content-Length: 0\r\n", "Content-Length: 65535\r\n", "SIP/2.0 513 Message Too Large"},
 		"an ACK":        {"1 OPTIONS", "x ACK", ""},
 		"not SIP":       {"OPTIONS", "\x16\x03\x01", ""},
+		"no Via":        {"Via: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bK1;rport\r\n", "Content-Length: 0\r\n", ""},
 		"no length ACK": {"CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n", "CSeq: 1 ACK\r\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -319,7 +320,7 @@ func TestEndCancelsDials(t *testing.T) {
 	defer deaf.Close()
 	opened := make(chan error, 1)
 	go func() {
-		_, err := e.t.Open(context.Background(), sip.Hop{Transport: roam.TLS, Addr: deaf.Addr().String()})
+		_, err := e.t.Open(context.Background(), sip.Hop{Transport: roam.TLS, Addr: deaf.Addr().String(), Name: "sip.north.example"})
 		opened <- err
 	}()
 	c, err := deaf.Accept()
@@ -384,7 +385,7 @@ func TestOpenErrors(t *testing.T) {
 	defer deaf.Close()
 	for _, h := range []sip.Hop{
 		{Transport: roam.TCP, Addr: nobody.Addr().String()},
-		{Transport: roam.TLS, Addr: deaf.Addr().String()},
+		{Transport: roam.TLS, Addr: deaf.Addr().String(), Name: "sip.north.example"},
 		{Transport: roam.TCP, Addr: "north.example:5060"},
 		{Transport: roam.WS, Addr: "127.0.0.1:5060"},
 		{Transport: roam.UDP, Addr: "192.0.2.1:5060"}, // not from a loopback socket

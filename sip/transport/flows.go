@@ -24,20 +24,34 @@ type flows struct {
 	young, old map[path]*sip.Flow
 }
 
-// get is the flow of p, made by make when it is not remembered.
-func (c *flows) get(p path, make func(path) *sip.Flow) *sip.Flow {
+// get is the flow of p, nil when it is not remembered.
+func (c *flows) get(p path) *sip.Flow {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f := c.young[p]; f != nil {
 		return f
 	}
 	f := c.old[p]
-	if f == nil {
-		f = make(p)
+	if f != nil {
+		c.add(p, f)
 	}
+	return f
+}
+
+// put remembers f as the flow of p, unless somebody was faster: his is returned then.
+func (c *flows) put(p path, f *sip.Flow) *sip.Flow {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if other := c.young[p]; other != nil {
+		return other
+	}
+	c.add(p, f)
+	return f
+}
+
+func (c *flows) add(p path, f *sip.Flow) {
 	if c.young == nil || len(c.young) >= maxFlows {
 		c.young, c.old = map[path]*sip.Flow{}, c.young
 	}
 	c.young[p] = f
-	return f
 }

@@ -83,10 +83,7 @@ func (t *Transport) byService(ctx context.Context, host string, how []roam.Trans
 	closed := false
 	for _, transport := range how {
 		s := services[transport]
-		_, records, lookup := t.resolver().LookupSRV(ctx, s[0], s[1], host)
-		if lookup != nil && !missing(lookup) {
-			continue // A and AAAA may answer yet
-		}
+		_, records, _ := t.resolver().LookupSRV(ctx, s[0], s[1], host) // on an error A and AAAA may answer yet
 		for _, r := range records {
 			if r.Target == "." || r.Target == "" { // RFC 2782: decidedly not here
 				closed = true

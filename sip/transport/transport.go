@@ -103,7 +103,7 @@ const (
 
 // limits are the times after which a connection is given up.
 type limits struct {
-	first   time.Duration // from accepting to the first octets, TLS handshake included
+	first   time.Duration // for the TLS handshake, and again to the first octets
 	message time.Duration // from a message's first octet to its last
 	idle    time.Duration // without anything from a phone
 	write   time.Duration // for the other end to take what is written

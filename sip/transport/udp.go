@@ -109,7 +109,10 @@ func (s *socket) flow(remote netip.AddrPort, local netip.Addr) *sip.Flow {
 	if s.wild && !local.IsMulticast() {
 		p.local = local.Unmap()
 	}
-	return s.known.get(p, s.makeFlow)
+	if f := s.known.get(p); f != nil {
+		return f
+	}
+	return s.known.put(p, s.makeFlow(p))
 }
 
 func (s *socket) makeFlow(p path) *sip.Flow {

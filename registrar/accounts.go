@@ -285,13 +285,14 @@ func (s *Server) Remove(ctx context.Context, id roam.UserID) error {
 			return roam.NoSuchUser
 		}
 		s.leave(u) // nobody logs in any more
+		u.removed = true
 		s.change(u, func() control.Event { return control.Offline{All: true, Next: s.draw()} })
 		return nil
 	}); err != nil {
 		return err
 	}
 	if err := s.commit(ctx, func(tx store.Tx) error {
-		if _, err := tx.Exec(dropHome, string(id)); err != nil {
+		if _, err := tx.Exec(dropHome, string(id)); err != nil { // also what Offline has saved
 			return err
 		}
 		_, err := tx.Exec(dropUser, string(id))

@@ -15,7 +15,8 @@ type login struct {
 	value   []byte      // of Authorization or Proxy-Authorization; nil when absent
 	method  string
 	visited string             // the asking office, "" here
-	target  func(sip.URI) bool // that the digest's uri may name
+	asked   []byte             // the Request-URI, which the digest's uri repeats
+	target  func(sip.URI) bool // what else it may name; nil: us, or the host that was asked
 	proxy   bool               // challenge with 407
 }
 
@@ -41,7 +42,7 @@ func (s *Server) authenticate(f *sip.Flow, l login) (again bool, err error) {
 		w = l.user.nonces.window(c.Nonce)
 	}
 	res := s.guard.Check(s.loop.Now(), l.method, l.visited, &c, s.allowed(ha1), &w)
-	if known && res != digest.Bad && !l.names(c.URI) {
+	if known && res != digest.Bad && c.URI != string(l.asked) && !s.targeted(f, &l, c.URI) {
 		res = digest.Bad
 	}
 	switch {
@@ -62,10 +63,17 @@ func (s *Server) authenticate(f *sip.Flow, l login) (again bool, err error) {
 	return res == digest.Again, nil
 }
 
-// names says that the digest's uri names what was asked.
-func (l *login) names(uri string) bool {
+// targeted says that the digest's uri, which is not what was asked to the letter, means the same.
+func (s *Server) targeted(f *sip.Flow, l *login, uri string) bool {
 	u, err := sip.ParseURI([]byte(uri))
-	return err == nil && l.target(u)
+	if err != nil {
+		return false
+	}
+	if l.target != nil {
+		return l.target(u)
+	}
+	asked, err := sip.ParseURI(l.asked)
+	return s.ours(u.Host, f) || err == nil && asked.Host == u.Host
 }
 
 // allowed leaves of h what our domain challenges with: an answer by another algorithm is a downgrade.
@@ -105,15 +113,4 @@ func (s *Server) credentials(req *sip.Message, n sip.Name) (value []byte) {
 		}
 	}
 	return value
-}
-
-// registerTarget says that a digest uri may name us, or what the request names.
-func (s *Server) registerTarget(req *sip.Message) func(sip.URI) bool {
-	return func(u sip.URI) bool {
-		if s.ours(u.Host, req.Flow) {
-			return true
-		}
-		asked, err := sip.ParseURI(req.RequestURI())
-		return err == nil && asked.Host == u.Host
-	}
 }

@@ -104,10 +104,9 @@ func (s *Server) Resolve(a sip.AOR) (roam.UserID, bool) {
 	if len(s.visitors[roam.UserID(a)]) > 0 {
 		return roam.UserID(a), true
 	}
-	for id, vs := range s.visitors { // few: a visitor's number
-		if p := vs[0].visit.Profile; p != nil && p.Number != "" && (p.Number == string(a) || p.Number == user && s.hosts[host]) {
-			return id, true
-		}
+	if host == "" || s.hosts[host] {
+		id, found := s.numbers[user]
+		return id, found
 	}
 	return "", false
 }

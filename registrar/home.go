@@ -40,13 +40,17 @@ func (s *Server) do(u *subscriber, a control.Action) {
 	case control.Save:
 		u.turn.drift = false
 		a.Kept.Version = docVersion
-		s.put(putHome, "", a.Kept, func(err error) { s.saved(u, err) }, string(u.home.User))
+		doc := any(a.Kept)
+		if u.removed {
+			doc = nil
+		}
+		s.put(putHome, dropHome, doc, func(err error) { s.saved(u, err) }, string(u.home.User))
 	case control.Drift:
 		s.drift(&u.turn, func() {
-			if !u.home.Busy() && s.users[u.home.User] == u {
+			if !u.home.Busy() && !u.removed {
 				kept := u.home.Kept
 				kept.Version = docVersion
-				s.put(putHome, "", kept, s.drifted, string(u.home.User))
+				s.put(putHome, dropHome, kept, s.drifted, string(u.home.User))
 			}
 		})
 	case control.Report:
@@ -143,10 +147,10 @@ func (s *Server) index(user roam.UserID, old, now []roam.Flow) []roam.Flow {
 			s.flows[f] = us
 		} else {
 			delete(s.flows, f)
+			delete(s.ended, f)
 		}
 	}
 	for _, f := range now {
-		delete(s.ended, f)
 		if f != (roam.Flow{}) && !slices.Contains(s.flows[f], user) {
 			s.flows[f] = append(s.flows[f], user)
 		}

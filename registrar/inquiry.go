@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/siproam/siproam/registrar/control"
@@ -59,7 +60,7 @@ func (s *Server) shared() bool {
 
 // nobody treats an unknown user of our domain like a wrong password: the same work, the same words.
 func (s *Server) nobody(req *sip.Message) error {
-	_, err := s.authenticate(req.Flow, login{value: s.credentials(req, sip.Authorization), method: "REGISTER", target: s.registerTarget(req)})
+	_, err := s.authenticate(req.Flow, login{value: s.credentials(req, sip.Authorization), method: "REGISTER", asked: req.RequestURI()})
 	s.counted("home", err, s.loop.Now())
 	return err
 }
@@ -104,18 +105,8 @@ func (s *Server) agreed(in *inquiry, u sip.URI, user roam.UserID, home roam.Offi
 	if !found || denied(p.Visitors.Deny, user, u.User) {
 		return roam.NoAgreement
 	}
-	n := 0
-	for _, vs := range s.visitors {
-		for _, v := range vs {
-			if v.visit.Serving() && v.visit.Home.Office == home {
-				n++
-			}
-			if v.user() == user && v.visit.Device == in.r.Device && v.visit.Serving() {
-				return nil // is here already
-			}
-		}
-	}
-	if n >= p.Visitors.Max {
+	v := s.findVisitor(user, in.r.Device)
+	if here := v != nil && v.visit.Serving(); !here && s.guests[home] >= p.Visitors.Max {
 		return roam.NoCapacity
 	}
 	return nil
@@ -204,7 +195,7 @@ func (s *Server) query(in *inquiry, at string) {
 		device: in.r.Device, callID: in.r.CallID, person: in.r.Person}
 	s.identityQuery(q, func(res *sip.Message, err error) {
 		if err != nil {
-			s.stepInquiry(in, control.Queried{Why: roam.HomeSilent})
+			s.stepInquiry(in, s.known(in))
 			return
 		}
 		if res.Status()/100 != 2 {
@@ -217,6 +208,21 @@ func (s *Server) query(in *inquiry, at string) {
 		}
 		s.stepInquiry(in, s.welcome(in, res))
 	})
+}
+
+// known is what we do without home (M9): refuse, or by policy admit the device that is here
+// already, on the flow it had, while its ticket is good. That is local: home has not said so.
+func (s *Server) known(in *inquiry) control.Queried {
+	v := s.findVisitor(in.q.User, in.r.Device)
+	policy := s.cfg.HomeSilent.Policy
+	if p, found := s.partner(in.home); found && p.HomeSilent != nil && p.HomeSilent.Policy != "" {
+		policy = p.HomeSilent.Policy
+	}
+	if policy != "admit-known" || v == nil || !v.visit.Serving() || !s.loop.Now().Before(v.visit.Ticket.Until) ||
+		!slices.Contains(v.flows, in.tx.Flow().Flow) {
+		return control.Queried{Why: roam.HomeSilent}
+	}
+	return control.Queried{Ticket: v.visit.Ticket, Profile: v.visit.Profile}
 }
 
 // welcome reads home's 200: the user's canonical address, his profile and the ticket. The
@@ -245,9 +251,12 @@ func (s *Server) inquired(w *wait, in *inquiry, a control.Answer) error {
 	if a.Changed {
 		s.registered(w, in.q.User, in.home, &in.r)
 	}
-	var cs []control.Contact
+	out := w.tx.Start(200, "")
 	for _, v := range s.visitors[in.q.User] {
-		cs = append(cs, v.visit.Contacts...)
+		s.list(out, v.visit.Contacts)
 	}
-	return s.respond(w.tx, cs)
+	if err := out.End("", nil); err != nil {
+		return err
+	}
+	return w.tx.Respond(out)
 }

@@ -103,8 +103,9 @@ func (s *Server) partnerRegister(tx *transaction.Server, req *sip.Message) error
 
 // identify is home's side of the identity query (150, 360): it checks, draws the ticket, and answers.
 func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscriber, p *roam.Partner, n network) error {
-	method, uri := digestOf(req)
-	l := login{user: u, name: string(req.Value(sip.To)), value: s.credentials(req, sip.Authorization), method: method, visited: string(n.office)}
+	method, asked := digestOf(req)
+	uri, _ := sip.ParseURI([]byte(asked))
+	l := login{user: u, name: string(req.Value(sip.To)), value: s.credentials(req, sip.Authorization), method: method, visited: string(n.office), asked: []byte(asked)}
 	l.target = func(d sip.URI) bool {
 		return s.hosts[d.Host] || d.Equal(uri) || method == "REGISTER" && d.Host == uri.Host
 	}
@@ -167,13 +168,12 @@ func (s *Server) legal(tx *transaction.Server, u *subscriber, proof string) erro
 }
 
 // digestOf is the method and Request-URI of the request whose credentials a query carries.
-func digestOf(req *sip.Message) (method string, uri sip.URI) {
+func digestOf(req *sip.Message) (method, uri string) {
 	method, params, _ := strings.Cut(string(req.Value(sip.RoamDigest)), ";")
 	if method = strings.TrimSpace(method); method == "" {
 		method = "REGISTER"
 	}
-	text, _ := sip.Params(params).Get("uri")
-	uri, _ = sip.ParseURI([]byte(text))
+	uri, _ = sip.Params(params).Get("uri")
 	return method, uri
 }
 
@@ -184,7 +184,7 @@ func (s *Server) Authenticate(req *sip.Message, user roam.UserID, done func(roam
 	method, uri := req.MethodText(), string(req.RequestURI())
 	asked, _ := sip.ParseURI(req.RequestURI())
 	if u := s.users[user]; u != nil {
-		again, err := s.authenticate(req.Flow, login{user: u, name: string(user), value: value, method: method, proxy: true,
+		again, err := s.authenticate(req.Flow, login{user: u, name: string(user), value: value, method: method, proxy: true, asked: req.RequestURI(),
 			target: func(d sip.URI) bool { return d.Equal(asked) || d.User == asked.User && s.ours(d.Host, req.Flow) }})
 		if again {
 			err = s.challenge(login{proxy: true}, true)

@@ -31,7 +31,7 @@ func (s *Server) serveRegister(tx *transaction.Server, req *sip.Message) error {
 func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subscriber) error {
 	began := s.loop.Now()
 	again, err := s.authenticate(req.Flow, login{user: u, name: string(u.home.User), value: s.credentials(req, sip.Authorization),
-		method: "REGISTER", target: s.registerTarget(req)}) // 3, 4: that To is the user's own is in logins
+		method: "REGISTER", asked: req.RequestURI()}) // 3, 4: that To is the user's own is in logins
 	if err != nil {
 		s.counted("home", err, began)
 		return err
@@ -47,7 +47,7 @@ func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subsc
 	if again || u.home.Refresh(began, &r) {
 		s.refreshed.Add(1)
 		s.refreshing.Observe(0)
-		return s.respond(tx, u.home.Contacts()) // 8
+		return s.respondHome(tx, u) // 8
 	}
 	kind := kindOf(&r, "home")
 	r.Tx = s.hold(tx, kind, func(w *wait, a control.Answer) error {
@@ -57,7 +57,7 @@ func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subsc
 		if a.Changed {
 			s.registered(w, u.home.User, s.cfg.Card.Office, &r)
 		}
-		return s.respond(w.tx, u.home.Contacts())
+		return s.respondHome(w.tx, u)
 	})
 	if !s.change(u, func() control.Event { r.Next = s.draw(); return r }) {
 		s.answer(control.Answer{Tx: r.Tx, Why: roam.TooBusy})
@@ -188,9 +188,20 @@ func clip(s string, n int) string {
 	return s
 }
 
-// respond is step 8: the 200 with every live binding.
-func (s *Server) respond(tx *transaction.Server, cs []control.Contact) error {
+// respondHome is step 8: the 200 with every live binding, wherever it is.
+func (s *Server) respondHome(tx *transaction.Server, u *subscriber) error {
 	w := tx.Start(200, "")
+	for i := range u.home.At {
+		s.list(w, u.home.At[i].Contacts)
+	}
+	if err := w.End("", nil); err != nil {
+		return err
+	}
+	return tx.Respond(w)
+}
+
+// list writes the live ones of cs with what is left of them.
+func (s *Server) list(w *sip.Writer, cs []control.Contact) {
 	now := s.loop.Now()
 	var stack [256]byte
 	for i := range cs {
@@ -209,10 +220,6 @@ func (s *Server) respond(tx *transaction.Server, cs []control.Contact) error {
 		}
 		w.Add(sip.Contact, string(b))
 	}
-	if err := w.End("", nil); err != nil {
-		return err
-	}
-	return tx.Respond(w)
 }
 
 // wait is a request whose answer a core will give.
@@ -237,6 +244,9 @@ func (s *Server) answer(a control.Answer) {
 		return
 	}
 	delete(s.waits, a.Tx)
+	if w.tx.Answered() { // it waited too long
+		return
+	}
 	err := w.done(w, a)
 	if w.kind != "" {
 		s.counted(w.kind, err, w.began)

@@ -89,6 +89,8 @@ type Server struct {
 	users    map[roam.UserID]*subscriber
 	names    map[string]*subscriber // canonical, aliases, numbers, extensions
 	visitors map[roam.UserID][]*visitor
+	guests   map[roam.OfficeID]int  // devices here, by home
+	numbers  map[string]roam.UserID // of visitors
 	cards    map[roam.OfficeID]*cached
 	flows    map[roam.Flow][]roam.UserID // whose bindings a flow carries
 	ended    map[roam.Flow]bool          // connections that are gone, and have bindings
@@ -115,7 +117,7 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Swit
 		loop: l, tl: tl, file: f, sw: sw, router: r, leases: leases, log: log,
 		office: &control.Office{Equal: equalURI}, guard: digest.Guard{Key: seal.NewKey()},
 		users: map[roam.UserID]*subscriber{}, names: map[string]*subscriber{}, visitors: map[roam.UserID][]*visitor{},
-		cards: map[roam.OfficeID]*cached{}, flows: map[roam.Flow][]roam.UserID{}, ended: map[roam.Flow]bool{},
+		guests: map[roam.OfficeID]int{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, flows: map[roam.Flow][]roam.UserID{}, ended: map[roam.Flow]bool{},
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),
 	}
 	s.count(m)

@@ -20,9 +20,11 @@ type subscriber struct {
 	home   control.Home
 	nonces nonces
 	turn   turn
-	at     roam.OfficeID // where R was told last
-	flows  []roam.Flow   // as indexed in Server.flows
-	counts [2]int64      // bindings here, devices away, as counted in Server.bound
+
+	removed bool          // the account is gone; what remains is to tell others
+	at      roam.OfficeID // where R was told last
+	flows   []roam.Flow   // as indexed in Server.flows
+	counts  [2]int64      // bindings here, devices away, as counted in Server.bound
 }
 
 // newSubscriber makes a subscriber without registrations.

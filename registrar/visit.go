@@ -15,8 +15,10 @@ type visitor struct {
 	callID string // of our registration messages
 	cseq   uint32
 	turn   turn
-	flows  []roam.Flow // as indexed in Server.flows
-	bound  int64       // bindings, as counted in Server.bound
+	flows  []roam.Flow   // as indexed in Server.flows
+	bound  int64         // bindings, as counted in Server.bound
+	guest  roam.OfficeID // as counted in Server.guests
+	number string        // as in Server.numbers
 }
 
 func (v *visitor) user() roam.UserID { return v.visit.User }
@@ -84,6 +86,9 @@ func (s *Server) forget(v *visitor) {
 	vs := slices.DeleteFunc(s.visitors[v.user()], func(o *visitor) bool { return o == v })
 	if len(vs) == 0 {
 		delete(s.visitors, v.user())
+		if s.numbers[v.number] == v.user() {
+			delete(s.numbers, v.number)
+		}
 	} else {
 		s.visitors[v.user()] = vs
 	}
@@ -144,4 +149,17 @@ func (s *Server) reindexVisit(v *visitor) {
 	s.bound[boundVisitor].Add(int64(len(flows)) - v.bound)
 	v.bound = int64(len(flows))
 	v.flows = s.index(v.user(), v.flows, flows)
+	home := roam.OfficeID("")
+	if v.visit.Serving() {
+		home = v.visit.Home.Office
+		if p := v.visit.Profile; p != nil && p.Number != "" {
+			v.number = p.Number
+			s.numbers[p.Number] = v.user()
+		}
+	}
+	if home != v.guest {
+		s.guests[v.guest]--
+		s.guests[home]++
+		v.guest = home
+	}
 }

@@ -72,11 +72,6 @@ func (s *Stay) Serving() bool { return s.Gone == nil && len(s.Contacts) > 0 }
 // Empty says that there is nothing to keep.
 func (s *Stay) Empty() bool { return s.Gone == nil && len(s.Contacts) == 0 }
 
-// Repeats says that r has been obeyed before and changes nothing: its answer got lost.
-func (v *Visit) Repeats(now time.Time, r *Register) bool {
-	return v.now == nil && v.Office.repeats(now, v.Contacts, r)
-}
-
 // Restore gives every binding one more interval, after a restart (DESIGN 8).
 func (v *Visit) Restore(now time.Time, out []Action) []Action {
 	v.Ticket.Proof = v.Proof
@@ -125,6 +120,9 @@ func (v Visit) Step(now time.Time, ev Event, out []Action) (Visit, []Action) {
 func (v Visit) legal(now time.Time, l Legal, out []Action) (Visit, []Action) {
 	if v.Gone != nil && v.Gone.Epoch > l.Ticket.Epoch {
 		return v, append(out, Answer{Tx: l.Tx, Why: roam.Moved})
+	}
+	if v.Office.repeats(now, v.Contacts, &l.Register) && len(l.Contacts) > 0 { // its answer got lost
+		return v, append(out, Answer{Tx: l.Tx, Location: v.Location})
 	}
 	if v.Serving() && v.Ticket.Epoch > l.Ticket.Epoch { // two requests of one phone crossed; their CSeq decides
 		l.Ticket = v.Ticket

@@ -96,7 +96,22 @@ func (s *Server) identified(in *inquiry, u sip.URI, user roam.UserID, home roam.
 		return
 	}
 	in.q.User, in.home = user, home
+	if in.r.Device == "" {
+		in.r.Device = s.deviceOf(user, &in.r)
+	}
 	s.stepInquiry(in, in.r)
+}
+
+// deviceOf is the device of user that has one of r's Contacts here: a phone may leave its name out when it goes.
+func (s *Server) deviceOf(user roam.UserID, r *control.Register) roam.Device {
+	for _, v := range s.visitors[user] {
+		for _, c := range r.Contacts {
+			if slices.ContainsFunc(v.visit.Contacts, func(e control.Contact) bool { return equalURI(e.Target.URI, c.Target.URI) }) {
+				return v.visit.Device
+			}
+		}
+	}
+	return ""
 }
 
 // agreed holds the visitor against our side of the agreement with home.
@@ -143,10 +158,29 @@ func (s *Server) stepInquiry(in *inquiry, ev control.Event) {
 	if legal == nil || s.waits[in.r.Tx] == nil { // nobody waits any more
 		return
 	}
+	if legal.Star {
+		s.clear(legal)
+		return
+	}
 	v := s.visitor(legal.Ticket.User, in.r.Device)
 	if !s.changeVisit(v, func() control.Event { return *legal }) {
 		s.answer(control.Answer{Tx: in.r.Tx, Why: roam.TooBusy})
 	}
+}
+
+// clear is Contact: *, which ends all that the user has here (10.2.2); what he has elsewhere is not ours to end.
+func (s *Server) clear(legal *control.Legal) {
+	tx := legal.Tx
+	for _, v := range slices.Clone(s.visitors[legal.Ticket.User]) {
+		if !v.visit.Serving() {
+			continue
+		}
+		ev := control.Offline{Tx: tx, Device: v.visit.Device}
+		if s.changeVisit(v, func() control.Event { return ev }) {
+			tx = 0 // one of them answers
+		}
+	}
+	s.answer(control.Answer{Tx: tx})
 }
 
 // locate finds home's card, and who had the user before (130, 330-340). A stranger

@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"encoding/hex"
@@ -49,7 +50,6 @@ type site struct {
 	id    roam.OfficeID
 	addr  netip.AddrPort
 	cfg   Config
-	path  string
 	loop  *loop.Loop
 	layer *transaction.Layer
 	file  *store.File
@@ -57,7 +57,8 @@ type site struct {
 	sw    *fakeSwitch
 	m     *metric.Set
 	log   bytes.Buffer
-	stop  func()
+
+	halt, running, stop func() // the loop; the file; both
 }
 
 func host(o roam.OfficeID) string       { return "sip." + string(o) + ".example" }
@@ -69,7 +70,7 @@ func inWorld(t *testing.T, fn func(w *world)) {
 		w := &world{t: t, offices: map[roam.OfficeID]*site{}, heard: map[string][]*sip.Message{}, cut: map[roam.OfficeID]bool{}}
 		w.r = &store3{w: w, at: map[roam.UserID]roam.Location{}, floor: map[roam.UserID]roam.Epoch{}, ids: map[string]roam.Identity{}}
 		for i, id := range []roam.OfficeID{"north", "south", "west"} {
-			o := &site{w: w, id: id, addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), 5060), path: ":memory:"}
+			o := &site{w: w, id: id, addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), 5060)}
 			o.cfg = DefaultConfig()
 			o.cfg.Names = []string{string(id) + ".example", host(id), o.addr.Addr().String()}
 			o.cfg.Card = roam.Card{Office: id, Domains: []string{string(id) + ".example"}, Switch: partnerURI(id), Registrar: partnerURI(id)}
@@ -102,7 +103,7 @@ func (o *site) start() {
 	t := o.w.t
 	var err error
 	if o.file == nil {
-		if o.file, err = store.Open(o.path, Schema); err != nil {
+		if o.file, err = store.Open(":memory:", Schema); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -121,16 +122,25 @@ func (o *site) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { o.loop.Run(ctx) })
-	wctx, wcancel := context.WithCancel(context.Background())
-	wg.Go(func() { o.file.Run(wctx) })
-	o.stop = func() {
+	o.halt = func() {
 		cancel()
-		wcancel()
 		wg.Wait()
-		if o.path == ":memory:" {
-			o.file.Close()
-		}
 	}
+	if o.running == nil {
+		fctx, fcancel := context.WithCancel(context.Background())
+		end := make(chan struct{})
+		go func() { o.file.Run(fctx); close(end) }()
+		o.running = func() { fcancel(); <-end; o.file.Close() }
+	}
+	o.stop = func() { o.halt(); o.running() }
+}
+
+// restart is a process that died and one that takes its place: memory is gone, the file is there.
+func (o *site) restart() {
+	o.halt()
+	synctest.Wait()
+	o.start()
+	synctest.Wait()
 }
 
 // Send, Find, Reach and Open are the office's transport.
@@ -319,7 +329,8 @@ type phone struct {
 	nc       int
 	last     *sip.Message
 
-	unfiltered bool // what the transport should take out stays in
+	digestURI  string // "": uri
+	unfiltered bool   // what the transport should take out stays in
 }
 
 func (w *world) phone() *phone {
@@ -357,12 +368,13 @@ func (p *phone) text(authorization string) string {
 
 // authorization answers the last challenge.
 func (p *phone) authorization() string {
+	uri := cmp.Or(p.digestURI, p.uri)
 	h := func(s string) string { sum := md5.Sum([]byte(s)); return hex.EncodeToString(sum[:]) }
 	p.nc++
 	nc := fmt.Sprintf("%08x", p.nc)
-	response := h(h(p.login+":"+p.realm()+":"+p.password) + ":" + p.nonce + ":" + nc + ":c:auth:" + h("REGISTER:"+p.uri))
+	response := h(h(p.login+":"+p.realm()+":"+p.password) + ":" + p.nonce + ":" + nc + ":c:auth:" + h("REGISTER:"+uri))
 	return fmt.Sprintf("Authorization: Digest username=%q, realm=%q, nonce=%q, uri=%q, response=%q, algorithm=MD5, qop=auth, cnonce=\"c\", nc=%s\n",
-		p.login, p.realm(), p.nonce, p.uri, response, nc)
+		p.login, p.realm(), p.nonce, uri, response, nc)
 }
 
 func (p *phone) realm() string { return "north.example" }

@@ -89,6 +89,7 @@ type (
 	}
 	// Offline says that the device is gone without having said so (M12), or that an account ends.
 	Offline struct {
+		Tx     uint64 // of a visit: who waits; 0: nobody
 		Device roam.Device
 		All    bool // every device
 		Next   roam.Epoch

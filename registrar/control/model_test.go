@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -58,7 +59,13 @@ type world struct {
 	adds    map[uint64]*Register // by tx
 	records map[uint64]place     // registration messages home has not answered
 	notices map[uint64]Settled   // supersedes not acknowledged
-	trace   []string
+	trace   []line
+}
+
+// line is one line of the trace; it is written only when a test fails.
+type line struct {
+	format string
+	args   []any
 }
 
 func newWorld(t *testing.T, many bool) *world {
@@ -72,11 +79,15 @@ func newWorld(t *testing.T, many bool) *world {
 	return w
 }
 
-func (w *world) log(f string, a ...any) { w.trace = append(w.trace, fmt.Sprintf(f, a...)) }
+func (w *world) log(f string, a ...any) { w.trace = append(w.trace, line{f, a}) }
 
 func (w *world) fail(f string, a ...any) {
 	w.t.Helper()
-	w.t.Fatalf("%s\n%s", fmt.Sprintf(f, a...), strings.Join(w.trace, "\n"))
+	lines := make([]string, len(w.trace))
+	for i, l := range w.trace {
+		lines[i] = fmt.Sprintf(l.format, l.args...)
+	}
+	w.t.Fatalf("%s\n%s", fmt.Sprintf(f, a...), strings.Join(lines, "\n"))
 }
 
 func (w *world) chance(n int) bool { return w.rnd != nil && w.faults && w.rnd.Intn(n) == 0 }
@@ -184,7 +195,7 @@ func (w *world) shortWay(r Register) {
 		return
 	}
 	long, out := long.Step(w.now, r, nil)
-	if a, ok := out[0].(Answer); !ok || a.Why != roam.OK || fmt.Sprint(long.At) != fmt.Sprint(short.At) {
+	if a, ok := out[0].(Answer); !ok || a.Why != roam.OK || !reflect.DeepEqual(long.At, short.At) {
 		w.fail("the short way says yes, the long way %v\n%v\n%v", out, short.At, long.At)
 	}
 }

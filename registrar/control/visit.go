@@ -105,11 +105,11 @@ func (v Visit) Step(now time.Time, ev Event, out []Action) (Visit, []Action) {
 		return v.superseded(now, ev, out)
 	case Offline:
 		if !v.Serving() {
-			return v, out
+			return v, append(out, Answer{Tx: ev.Tx})
 		}
 		to := v.Stay
 		to.Contacts = nil
-		return v.record(now, visiting{what: leave, to: to, legal: Legal{Card: v.Home, Ticket: v.Ticket}}, out)
+		return v.record(now, visiting{what: leave, to: to, tx: ev.Tx}, out)
 	case Due:
 		return v.due(now, out)
 	}

@@ -72,7 +72,7 @@ func (o *Office) switchConfig(cfg Config) softswitch.Config {
 // registrarConfig fills in what partners leave to home_silent.
 func registrarConfig(cfg Config, names []string, card roam.Card) registrar.Config {
 	rc := cfg.Registration
-	rc.HomeSilent, rc.Names, rc.Card = cfg.HomeSilent, names, card
+	rc.HomeSilent, rc.Names, rc.Card, rc.Numbers = cfg.HomeSilent, names, card, &cfg.Numbers
 	rc.Partners = make([]roam.Partner, len(cfg.Partners))
 	for i, p := range cfg.Partners {
 		if p.HomeSilent != nil {

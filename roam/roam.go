@@ -32,6 +32,7 @@ type Location struct {
 	Device    Device    `json:"dev,omitempty"`
 	Since     time.Time `json:"since"`
 	Move      uint64    `json:"move,omitempty"` // a small count for people, kept by R
+	Sig       string    `json:"sig,omitempty"`  // home's signature of it, where R is not trusted
 
 	Suspect bool `json:"-"` // R's answer: the softswitch gives no sign of life
 	Stale   bool `json:"-"` // R's answer: from memory, R itself is away

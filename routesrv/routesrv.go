@@ -1,115 +1,178 @@
-// Package routesrv is R: locations and identities in Redis (DESIGN 7). One script
-// writes locations, one bounded cache answers the loop, a sweep repairs lost writes, and an
-// embedded store serves when there is no Redis.
+// Package routesrv is R, the routing store: locations and identities in Redis (DESIGN 7).
+//
+// One script writes locations, so the highest epoch wins whoever writes in whatever order.
+// A bounded cache answers the loop, invalidated through a channel, served stale while Redis
+// is away. What could not be written is written when Redis is back, and a slow sweep repairs
+// what got lost. StartEmbedded serves the same commands when there is no Redis.
+//
+// Redis away never blocks the office: a question waits 300 ms at most, and after the first
+// that failed none is asked until Redis answers a PING again.
 package routesrv
 
 import (
 	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
 
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/rs/zerolog"
 
 	"github.com/siproam/siproam/loop"
 	"github.com/siproam/siproam/metric"
 	"github.com/siproam/siproam/roam"
-	"github.com/siproam/siproam/sip"
 )
 
-// Config is office.yaml's "routes".
-type Config struct {
-	Redis        string `yaml:"redis"`         // redis://, rediss://, sentinel://, cluster:// or "embedded"
-	PasswordFile string `yaml:"password_file"` // read at start, never logged
-	Insecure     bool   `yaml:"insecure"`      // allow an unprotected Redis that is not on loopback
+const (
+	patience    = 300 * time.Millisecond // for one question
+	signOfLife  = 15 * time.Second       // TTL of roam:sw
+	renewEvery  = 5 * time.Second
+	locationTTL = 7 * 24 * time.Hour // renewed by the sweep; the sign of life, not this, tells a dead office
+	epochTTL    = 30 * 24 * time.Hour
+	officeTTL   = 30 * 24 * time.Hour
+	movesKept   = 100
+
+	placesKept     = 100_000 // locations in memory
+	identitiesKept = 100_000
+	officesKept    = 10_000
+	maxReports     = 1024 // reports waiting to be written: then they wait for the sweep
+	maxOwing       = 20_000
+	writers        = 4
+)
+
+// Store is one office's view of R. What is not said to be otherwise belongs to the loop.
+type Store struct {
+	client redis.UniversalClient
+	loop   *loop.Loop
+	log    zerolog.Logger
+	here   roam.Card
+	node   string
+	boot   uint64
+
+	up    atomic.Bool   // R answers; set by watch, cleared by whoever saw it fail
+	since atomic.Int64  // Unix nanoseconds: R has answered from then on; 0 while it is away
+	kick  chan struct{} // one place: watch should look now
+	work  chan struct{} // one place: mend has something to do
+	lost  atomic.Bool   // R may have lost what it held: mend writes all again
+
+	places  *cache[roam.UserID, *place]
+	gen     uint64 // grows when all that is remembered is doubtful
+	flights map[roam.UserID]*flight
+
+	names   *cache[string, name]
+	naming  map[string][]func(name, error) // who waits for a question under way
+	offices *cache[roam.OfficeID, *office]
+	asking  map[roam.OfficeID][]func(*office, error)
+
+	reports chan *report
+	owing   map[roam.UserID]*report // what R did not take; the newest per user
+	owed    atomic.Int64            // len(owing)
+	owned   func(after roam.UserID, max int) []roam.Owned
+
+	ours    map[claim]roam.Identity // everything published
+	publish map[claim]roam.Identity // of these, what R may not have
+	gone    map[claim]roam.Identity // withdrawn, and R may not know
+
+	ev struct {
+		sync.Mutex // guards what follows
+		users      map[roam.UserID]roam.Epoch
+		all        bool
+		posted     bool
+	}
+
+	lookups, stale *metric.Counter
+	seconds        *metric.Histogram
+	complained     atomic.Int64 // Unix seconds of the last line about an odd answer
 }
-
-// DefaultConfig is the embedded store.
-func DefaultConfig() Config { panic("routesrv: not built") }
-
-// Validate finds a bad URL, and a Redis without password or TLS that is not on loopback.
-func (c *Config) Validate() error { panic("routesrv: not built") }
-
-// Store is one office's view of R.
-type Store struct{}
 
 // New makes the client; it connects in Run. here is our card, published as
-// roam:office and roam:sw while Run runs.
+// roam:office and roam:sw while Run runs. Of an embedded store cfg.Redis is the address,
+// redis://127.0.0.1:6390.
 func New(cfg Config, l *loop.Loop, here roam.Card, node string, boot uint64, m *metric.Set, log zerolog.Logger) (*Store, error) {
-	panic("routesrv: not built")
+	if cfg.Redis == "embedded" {
+		return nil, errors.New("routes.redis: the embedded store's address is missing")
+	}
+	o, err := cfg.options()
+	if err != nil {
+		return nil, fmt.Errorf("routes.redis: %w", err)
+	}
+	if o.Password, err = cfg.password(); err != nil {
+		return nil, err
+	}
+	o.ClientName = "siproam-" + string(here.Office)
+	logging.Disable() // it writes to stderr by itself; what matters we see and log
+	s := &Store{
+		client: redis.NewUniversalClient(o), loop: l, here: here, node: node, boot: boot,
+		log:  log.With().Str("part", "routesrv").Logger(),
+		kick: make(chan struct{}, 1), work: make(chan struct{}, 1),
+		places: newCache[roam.UserID, *place](placesKept), flights: map[roam.UserID]*flight{},
+		names: newCache[string, name](identitiesKept), naming: map[string][]func(name, error){},
+		offices: newCache[roam.OfficeID, *office](officesKept), asking: map[roam.OfficeID][]func(*office, error){},
+		reports: make(chan *report, maxReports), owing: map[roam.UserID]*report{},
+		ours: map[claim]roam.Identity{}, publish: map[claim]roam.Identity{}, gone: map[claim]roam.Identity{},
+	}
+	s.ev.users = map[roam.UserID]roam.Epoch{}
+	s.measure(m)
+	s.client.AddHook(hook{s})
+	return s, nil
 }
 
-// Run keeps the connection, the signs of life, invalidation, the sweep; until ctx ends.
-func (s *Store) Run(ctx context.Context) error { panic("routesrv: not built") }
+func (s *Store) measure(m *metric.Set) {
+	s.lookups = m.Counter("routes_lookups_total", "Questions for a location, by where the answer came from.", "result")
+	s.stale = m.Counter("routes_stale_writes_total", "Locations that the routing store refused because it had a newer one.")
+	s.seconds = m.Histogram("routes_command_duration_seconds", "How long the routing store took.", metric.Durations, "command")
+	m.Gauge("routes_up", "1 while the routing store answers.", nil, func(emit func(float64, ...string)) {
+		if s.Up() {
+			emit(1)
+		} else {
+			emit(0)
+		}
+	})
+	m.Gauge("routes_unpublished_users", "Users whose location the routing store did not take yet.", nil, func(emit func(float64, ...string)) {
+		emit(float64(s.owed.Load()))
+	})
+}
+
+// Run keeps the connection, the signs of life, invalidation, the sweep; until ctx ends. Then
+// it takes our sign of life away and closes the client.
+func (s *Store) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	all.Go(func() { s.watch(ctx) })
+	all.Go(func() { s.listen(ctx) })
+	all.Go(func() { s.mend(ctx) })
+	for range writers {
+		all.Go(func() { s.write(ctx) })
+	}
+	all.Wait()
+	last, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if s.up.Swap(false) { // calls for here need not wait until it expires
+		s.client.Del(last, swKey(s.node))
+	}
+	s.since.Store(0)
+	s.loop.Deliver(s.abandon)
+	return s.client.Close()
+}
 
 // Up says that R answers now.
-func (s *Store) Up() bool { panic("routesrv: not built") }
+func (s *Store) Up() bool { return s.up.Load() }
 
-// Locate gives user's location: from the cache, or Redis. The zero Location: nowhere.
-// fresh goes past the cache (once, after a redirect). done comes in a later turn; with R away
-// it gets what is remembered, Stale, or roam.StoreAway.
-func (s *Store) Locate(user roam.UserID, fresh bool, done func(roam.Location, error)) {
-	panic("routesrv: not built")
+// signal fills the one place of c.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
-// Identify says whose a number or AOR is and where home is. A bare extension is found
-// when exactly one office has it (else roam.Ambiguous); nobody is roam.NoSuchUser.
-func (s *Store) Identify(a sip.AOR, done func(roam.UserID, roam.OfficeID, error)) {
-	panic("routesrv: not built")
+// complain logs an answer of R that should not be, at most every 10 s.
+func (s *Store) complain(event string, err error) {
+	now, last := time.Now().Unix(), s.complained.Load()
+	if now-last >= 10 && s.complained.CompareAndSwap(last, now) {
+		s.log.Warn().Str("event", event).Err(err).Msg("routing store answers oddly")
+	}
 }
-
-// Report writes at as user's location if its epoch wins (location.lua), and gives what R
-// holds now. A Location without office but with an epoch removes. sig is home's signature.
-func (s *Store) Report(user roam.UserID, at roam.Location, why string, done func(now roam.Location, err error)) {
-	panic("routesrv: not built")
-}
-
-// Publish makes ids known in roam:id and withdraws those of gone. It is repeated until done.
-func (s *Store) Publish(ids, gone []roam.Identity) { panic("routesrv: not built") }
-
-// Owned has the sweep repair what R should hold of our users: it asks all, a page at a time, on the loop.
-func (s *Store) Owned(page func(after roam.UserID, max int) []roam.Owned) {
-	panic("routesrv: not built")
-}
-
-// Peer is what R knows of an office and its softswitch: from the cache or Redis; the last known when R is away.
-func (s *Store) Peer(o roam.OfficeID, done func(roam.Peer, error)) { panic("routesrv: not built") }
-
-// Moves is the last moves of user, newest first, for people. It waits.
-func (s *Store) Moves(ctx context.Context, user roam.UserID, max int) ([]Move, error) {
-	panic("routesrv: not built")
-}
-
-// Move is one entry of roam:moves.
-type Move struct {
-	Move     uint64        `json:"move"`
-	At       string        `json:"at"` // RFC 3339, UTC
-	From, To roam.OfficeID `json:",omitempty"`
-	Device   roam.Device   `json:"device,omitempty"`
-	Why      string        `json:"why,omitempty"`
-}
-
-// Send brings a charging record onto its way home (roam:cdr). It waits.
-func (s *Store) Send(ctx context.Context, to roam.OfficeID, cdr []byte, id string) error {
-	panic("routesrv: not built")
-}
-
-// Receive gives each record on its way to us to keep, and acknowledges it (roam:cdrack)
-// when keep returns nil; until ctx ends.
-func (s *Store) Receive(ctx context.Context, keep func(id string, from roam.OfficeID, cdr []byte) error) error {
-	panic("routesrv: not built")
-}
-
-// Acknowledged gives the ids that their homes have kept, until ctx ends.
-func (s *Store) Acknowledged(ctx context.Context, kept func(ids []string) error) error {
-	panic("routesrv: not built")
-}
-
-// Embedded is a Redis for one machine: the same commands on a TCP port, kept in a snapshot file.
-type Embedded struct{}
-
-// StartEmbedded listens at addr and loads path; an empty path keeps nothing.
-func StartEmbedded(addr, path string) (*Embedded, error) { panic("routesrv: not built") }
-
-// Addr is where it listens.
-func (e *Embedded) Addr() string { panic("routesrv: not built") }
-
-// Run expires keys and saves snapshots until ctx ends, then saves once more and closes.
-func (e *Embedded) Run(ctx context.Context) error { panic("routesrv: not built") }

@@ -1,0 +1,129 @@
+package routesrv
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/siproam/siproam/roam"
+)
+
+//go:embed location.lua
+var locationLua string
+
+//go:embed withdraw.lua
+var withdrawLua string
+
+var (
+	locationScript = redis.NewScript(locationLua)
+	withdrawScript = redis.NewScript(withdrawLua)
+)
+
+// The keys. Braces keep those of one user in one slot of a Redis Cluster.
+func locKey(u roam.UserID) string      { return "roam:loc:{" + string(u) + "}" }
+func epKey(u roam.UserID) string       { return "roam:ep:{" + string(u) + "}" }
+func movesKey(u roam.UserID) string    { return "roam:moves:{" + string(u) + "}" }
+func idKey(name string) string         { return "roam:id:{" + name + "}" }
+func extKey(short string) string       { return "roam:ext:{" + short + "}" }
+func officeKey(o roam.OfficeID) string { return "roam:office:{" + string(o) + "}" }
+func swKey(node string) string         { return "roam:sw:{" + node + "}" }
+func cdrKey(home roam.OfficeID) string { return "roam:cdr:{" + string(home) + "}" }
+func ackKey(o roam.OfficeID) string    { return "roam:cdrack:{" + string(o) + "}" }
+
+// channel says which location changed: "user epoch office".
+const channel = "roam:ev"
+
+// maxEpoch is what Lua and JSON still count exactly.
+const maxEpoch = 1 << 53
+
+// readLocation is what the fields of roam:loc say. What is not ours to understand is the
+// zero Location: a poisoned store leads nowhere, and crashes nothing.
+func readLocation(f map[string]string) roam.Location {
+	epoch, err := strconv.ParseUint(f["epoch"], 10, 64)
+	if err != nil || epoch > maxEpoch {
+		return roam.Location{}
+	}
+	at := roam.Location{Epoch: roam.Epoch(epoch)}
+	at.Move, _ = strconv.ParseUint(f["move"], 10, 64)
+	if f["office"] == "" {
+		return at // removed, by the word of this epoch
+	}
+	at.Office, at.Switch, at.Registrar = roam.OfficeID(f["office"]), f["sw"], f["reg"]
+	at.Device, at.Sig = roam.Device(f["dev"]), f["sig"]
+	at.Since, _ = time.Parse(time.RFC3339Nano, f["since"])
+	return at
+}
+
+// set runs location.lua: now is what R holds after it, of whoever won.
+func (s *Store) set(ctx context.Context, user roam.UserID, at roam.Location, why string) (now roam.Location, won bool, err error) {
+	if at.Epoch > maxEpoch || strings.ContainsAny(string(user), "{} \r\n") {
+		return now, false, fmt.Errorf("not a location: %s epoch %d", user, at.Epoch)
+	}
+	since := ""
+	if !at.Since.IsZero() {
+		since = at.Since.UTC().Format(time.RFC3339Nano)
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	got, err := locationScript.Run(ctx, s.client, []string{locKey(user), epKey(user), movesKey(user)},
+		string(user), uint64(at.Epoch), string(at.Office), at.Switch, at.Registrar, string(at.Device), since, at.Sig, why,
+		int(locationTTL.Seconds()), int(epochTTL.Seconds()), movesKept).Slice()
+	if err != nil {
+		return now, false, err
+	}
+	if len(got) != 3 {
+		return now, false, fmt.Errorf("location script: got %d values, want 3", len(got))
+	}
+	now = readLocation(fields(got[2]))
+	if highest, err := strconv.ParseUint(fmt.Sprint(got[1]), 10, 64); err == nil && highest <= maxEpoch && roam.Epoch(highest) > now.Epoch {
+		now = roam.Location{Epoch: roam.Epoch(highest)} // only roam:ep is left
+	}
+	return now, got[0] == int64(1), nil
+}
+
+// fields is a flat list of names and values as a map.
+func fields(list any) map[string]string {
+	l, _ := list.([]any)
+	m := make(map[string]string, len(l)/2)
+	for i := 0; i+1 < len(l); i += 2 {
+		k, _ := l[i].(string)
+		v, _ := l[i+1].(string)
+		m[k] = v
+	}
+	return m
+}
+
+// Move is one entry of roam:moves.
+type Move struct {
+	Move   uint64        `json:"move"`
+	At     string        `json:"at"` // RFC 3339, UTC
+	From   roam.OfficeID `json:"from,omitempty"`
+	To     roam.OfficeID `json:"to,omitempty"`
+	Device roam.Device   `json:"device,omitempty"`
+	Why    string        `json:"why,omitempty"`
+}
+
+// Moves is the last moves of user, newest first, for people. It waits.
+func (s *Store) Moves(ctx context.Context, user roam.UserID, max int) ([]Move, error) {
+	entries, err := s.client.XRevRangeN(ctx, movesKey(user), "+", "-", int64(max)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("moves of %s: %w", user, s.refuse(err))
+	}
+	moves := make([]Move, 0, len(entries))
+	for _, e := range entries {
+		f := func(name string) string { v, _ := e.Values[name].(string); return v }
+		m := Move{From: roam.OfficeID(f("from")), To: roam.OfficeID(f("to")), Device: roam.Device(f("dev")), Why: f("why")}
+		m.Move, _ = strconv.ParseUint(f("move"), 10, 64)
+		ms, _, _ := strings.Cut(e.ID, "-")
+		if n, err := strconv.ParseInt(ms, 10, 64); err == nil {
+			m.At = time.UnixMilli(n).UTC().Format("2006-01-02T15:04:05.000Z07:00")
+		}
+		moves = append(moves, m)
+	}
+	return moves, nil
+}

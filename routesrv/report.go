@@ -1,0 +1,103 @@
+package routesrv
+
+import (
+	"context"
+
+	"github.com/siproam/siproam/roam"
+)
+
+// report is a location to be written.
+type report struct {
+	user roam.UserID
+	at   roam.Location
+	why  string
+	done func(roam.Location, error)
+}
+
+// Report writes at as user's location if its epoch wins (location.lua), and gives what R
+// holds now: a refusal is no error, but a now with a higher epoch, or the same and another
+// office. A Location without office but with an epoch removes. Epoch 0 has R draw one, for
+// a user whose home is no siproam. With R away it is roam.StoreAway, soon, and is written
+// when R is back.
+func (s *Store) Report(user roam.UserID, at roam.Location, why string, done func(now roam.Location, err error)) {
+	r := &report{user, at, why, done}
+	if s.Up() {
+		select {
+		case s.reports <- r:
+			return
+		default: // more to write than R takes
+		}
+	}
+	s.owe(r)
+	s.loop.Later(func() { done(roam.Location{}, roam.StoreAway) })
+}
+
+// write is one writer of reports; Run has a few.
+func (s *Store) write(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-s.reports:
+			if !s.Up() { // what queued behind the one that failed need not wait again
+				s.loop.Deliver(func() { s.reported(r, roam.Location{}, false, roam.StoreAway) })
+				continue
+			}
+			now, won, err := s.set(context.WithoutCancel(ctx), r.user, r.at, r.why)
+			s.loop.Deliver(func() { s.reported(r, now, won, err) })
+		}
+	}
+}
+
+// reported is the end of a report, on the loop.
+func (s *Store) reported(r *report, now roam.Location, won bool, err error) {
+	if err != nil {
+		if away(err) { // else it is refused as it is, and would be again
+			s.owe(r)
+		}
+		r.done(roam.Location{}, s.refuse(err))
+		return
+	}
+	s.written(r, now, won)
+	r.done(now, nil)
+}
+
+// written notes R's answer to a report.
+func (s *Store) written(r *report, now roam.Location, won bool) {
+	if o := s.owing[r.user]; o != nil && o.at.Epoch <= now.Epoch {
+		delete(s.owing, r.user)
+		s.owed.Store(int64(len(s.owing)))
+	}
+	if !won {
+		s.stale.Add(1)
+	}
+	if p, known := s.places.get(r.user); !known || p.at.Epoch <= now.Epoch {
+		s.remember(r.user, now, true)
+	}
+}
+
+// owe keeps what R did not take. What finds no place here is for the sweep.
+func (s *Store) owe(r *report) {
+	if old := s.owing[r.user]; old == nil && len(s.owing) >= maxOwing || old != nil && old.at.Epoch > r.at.Epoch {
+		return
+	}
+	at := r.at
+	if at.Epoch == 0 { // drawn now, not when it is written: somebody may have moved since
+		at.Epoch = roam.Epoch(s.loop.Now().UnixMicro())
+	}
+	s.owing[r.user] = &report{user: r.user, at: at, why: r.why}
+	s.owed.Store(int64(len(s.owing)))
+	signal(s.work)
+}
+
+// abandon answers what is still queued when Run ends.
+func (s *Store) abandon() {
+	for {
+		select {
+		case r := <-s.reports:
+			r.done(roam.Location{}, roam.StoreAway)
+		default:
+			return
+		}
+	}
+}

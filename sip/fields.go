@@ -127,13 +127,13 @@ func (p *parser) spanOf(s string) span {
 
 // sequence reads CSeq: a number below 2^31 and the method (8.1.1.5).
 func (p *parser) sequence(s string) bool {
-	i := strings.IndexAny(s, " \t")
-	if i < 0 {
-		return false
+	i := 0
+	for i < len(s) && isDigit(s[i]) {
+		i++
 	}
 	n, ok := number(s[:i], 1<<31-1)
 	method := trimLeft(s[i:])
-	if !ok || !every(method, token) {
+	if !ok || method == "" || len(method) == len(s)-i || !every(method, token) {
 		return false
 	}
 	m := p.m

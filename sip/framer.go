@@ -136,41 +136,47 @@ func tooLarge() *Refused {
 // contentLength reads the length of the body out of a message's head. Any doubt about
 // it is an error: two readers of one stream must never disagree where a message ends.
 func contentLength(head []byte) (n int, refused *Refused) {
-	if bare(head) {
-		return 0, framing("bare CR or LF")
-	}
 	n = -1
-	_, rest, _ := bytes.Cut(head, endOfHeaders[:2])
-	mine := isBlank(rest[0]) // a fold of the start line
-	for {
-		var line []byte
-		if line, rest, _ = bytes.Cut(rest, endOfHeaders[:2]); len(line) == 0 {
-			break
+	lines, mine := 0, true // a fold of the start line is refused as one of Content-Length is
+	for rest := head; len(rest) > 0; lines++ {
+		end := bytes.IndexByte(rest, '\n')
+		if end < 1 || rest[end-1] != '\r' {
+			return 0, framing("bare CR or LF")
 		}
-		if isBlank(line[0]) {
-			if mine || len(bytes.Trim(line, " \t")) == 0 {
+		line := rest[:end-1]
+		rest = rest[end+1:]
+		switch {
+		case lines == 0 || len(line) == 0:
+		case isBlank(line[0]):
+			if mine || len(trimLeft(line)) == 0 {
 				return 0, framing("folded")
 			}
-			continue
+		default:
+			var value []byte
+			if value, mine = lengthField(line); !mine {
+				continue
+			}
+			v, ok := number(value, MaxMessage)
+			if !ok || n >= 0 {
+				return 0, framing("Content-Length")
+			}
+			n = int(v)
 		}
-		name, value, _ := bytes.Cut(line, []byte(":"))
-		if mine = lookup(view(trimRight(name))) == ContentLength; !mine {
-			continue
-		}
-		v, ok := number(trim(value), MaxMessage)
-		if !ok || n >= 0 {
-			return 0, framing("Content-Length")
-		}
-		n = int(v)
 	}
-	if n < 0 {
+	switch {
+	case bytes.Count(head, endOfHeaders[:1]) != lines:
+		return 0, framing("bare CR or LF")
+	case n < 0:
 		return 0, framing("no Content-Length")
 	}
 	return n, nil
 }
 
-// bare says that head has a CR or LF that is no part of a CRLF.
-func bare(head []byte) bool {
-	pairs := bytes.Count(head, endOfHeaders[:2])
-	return bytes.Count(head, []byte("\r")) != pairs || bytes.Count(head, []byte("\n")) != pairs
+// lengthField is the value of a Content-Length; is says that line is one.
+func lengthField(line []byte) (value []byte, is bool) {
+	if c := line[0] | 0x20; c != 'c' && c != 'l' {
+		return nil, false
+	}
+	name, value, _ := bytes.Cut(line, []byte(":"))
+	return trim(value), lookup(view(trimRight(name))) == ContentLength
 }

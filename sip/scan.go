@@ -6,7 +6,7 @@ import (
 )
 
 // class is a set of kinds of octets; the kinds are RFC 3261 25.1's.
-type class uint8
+type class uint16
 
 const (
 	token     class = 1 << iota // token
@@ -16,7 +16,8 @@ const (
 	paramChar                   // paramchar, "%" and "=": a URI parameter with its value
 	hdrChar                     // hname and hvalue, "%", "=" and "&"
 	visible                     // %x21-7E
-	valueChar                   // an unquoted parameter value of a header field: visible but for `"<>,;`
+	valueChar                   // of an unquoted parameter value: visible but for `"<>,;`
+	nameChar                    // of a parameter name: valueChar but for "="
 )
 
 var classes = classify()
@@ -30,7 +31,7 @@ func classify() (t [256]class) {
 	for c := byte(0x21); c < 0x7f; c++ {
 		t[c] |= visible
 		if strings.IndexByte(`"<>,;`, c) < 0 {
-			t[c] |= valueChar
+			t[c] |= valueChar | nameChar
 		}
 		if isLetter(c) || isDigit(c) {
 			t[c] |= token | userChar | passChar | hostChar | paramChar | hdrChar
@@ -43,6 +44,7 @@ func classify() (t [256]class) {
 	mark(hostChar, "-._")
 	mark(paramChar, "[]/:&+$=")
 	mark(hdrChar, "[]/?:+$=&")
+	t['='] &^= nameChar
 	return t
 }
 
@@ -194,21 +196,13 @@ func comma(s string) (end int, ok bool) {
 // value is as written, quotes included. more says that a ";" followed.
 func cutParam(s string) (name, value, rest string, more, ok bool) {
 	s = trimLeft(s)
-	i := 0
-	for i < len(s) && s[i] != '=' && s[i] != ';' && s[i] != '"' && !isBlank(s[i]) {
-		i++
-	}
-	name, s = s[:i], trimLeft(s[i:])
+	n := count(s, nameChar)
+	name, s = s[:n], trimLeft(s[n:])
 	if s != "" && s[0] == '=' {
 		s = trimLeft(s[1:])
-		n := 0
-		if s != "" && s[0] == '"' {
+		if n = count(s, valueChar); n == 0 && s != "" && s[0] == '"' {
 			if n = quoted(s); n == 0 {
 				return "", "", "", false, false
-			}
-		} else {
-			for n < len(s) && s[n] != ';' && !isBlank(s[n]) {
-				n++
 			}
 		}
 		value, s = s[:n], trimLeft(s[n:])
@@ -225,7 +219,8 @@ func cutParam(s string) (name, value, rest string, more, ok bool) {
 }
 
 // params checks the parameters of a header field: s is "" or begins with ";". once
-// is the name of one that may stand once only, with a token; its value is returned.
+// is the name of one that may stand once only, with a value that is not quoted; its
+// value is returned.
 func params(s, once string) (value string, ok bool) {
 	if s == "" {
 		return "", true
@@ -236,18 +231,16 @@ func params(s, once string) (value string, ok bool) {
 	s, seen := s[1:], false
 	for more := true; more; {
 		var name, v string
-		if name, v, s, more, ok = cutParam(s); !ok || !every(name, token) {
+		if name, v, s, more, ok = cutParam(s); !ok {
 			return "", false
 		}
-		if v != "" && v[0] != '"' && !every(v, valueChar) {
+		if !equalFold(name, once) {
+			continue
+		}
+		if seen || v == "" || v[0] == '"' {
 			return "", false
 		}
-		if equalFold(name, once) {
-			if seen || !every(v, valueChar) || v == "" {
-				return "", false
-			}
-			value, seen = v, true
-		}
+		value, seen = v, true
 	}
 	return value, true
 }

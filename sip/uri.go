@@ -80,7 +80,9 @@ func (u *URI) sip(s string) string {
 		if u.User, ok = component(user, userChar); !ok || user == "" {
 			return "URI user"
 		}
-		if u.Password, ok = component(password, passChar); !ok {
+		if password == "" {
+			// the usual case
+		} else if u.Password, ok = component(password, passChar); !ok {
 			return "URI password"
 		}
 		s = s[at+1:]
@@ -90,6 +92,9 @@ func (u *URI) sip(s string) string {
 		return "URI host"
 	}
 	u.Host, u.Port = host, port
+	if rest == "" {
+		return ""
+	}
 	rest, headers, found := strings.Cut(rest, "?")
 	if found && (headers == "" || !every(headers, hdrChar) || !escapesRight(headers) || strings.Count(headers, "&") >= maxParams) {
 		return "URI headers"

@@ -46,7 +46,7 @@ func Parse(value []byte) (c Credentials, ok bool, err error) {
 		if name, v, rest, ok = cut(rest); !ok {
 			return Credentials{}, true, bad("credentials")
 		}
-		n := slices.IndexFunc(parameters[:], func(p string) bool { return strings.EqualFold(p, name) })
+		n := slices.IndexFunc(parameters[:], func(p string) bool { return len(p) == len(name) && strings.EqualFold(p, name) })
 		if n < 0 {
 			continue
 		}

@@ -120,6 +120,13 @@ func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // quoted is the length of the quoted-string s begins with, 0 when it does not end.
 func quoted(s string) int {
+	end := strings.IndexByte(s[1:], '"') + 2
+	if end == 1 {
+		return 0
+	}
+	if strings.IndexByte(s[:end], '\\') < 0 {
+		return end
+	}
 	for i := 1; i < len(s); i++ {
 		switch s[i] {
 		case '\\':

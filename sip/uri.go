@@ -177,14 +177,18 @@ func cutHost(s string) (host, rest string, ok bool) {
 		a, err := netip.ParseAddr(s[1 : i-1])
 		return lower(s[:i]), s[i:], err == nil && a.Is6() && a.Zone() == ""
 	}
-	n := 0
+	n, capital := 0, false
 	for n < len(s) && classes[s[n]]&hostChar != 0 {
 		if s[n] == '.' && (n == 0 || s[n-1] == '.') {
 			return "", "", false // an empty label
 		}
+		capital = capital || s[n] >= 'A' && s[n] <= 'Z'
 		n++
 	}
-	return lower(s[:n]), s[n:], n > 0
+	if host = s[:n]; capital {
+		host = strings.ToLower(host)
+	}
+	return host, s[n:], n > 0
 }
 
 func cutPort(s string) (port uint16, rest string, ok bool) {

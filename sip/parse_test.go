@@ -354,7 +354,11 @@ func rewrite(m *sip.Message) ([]byte, error) {
 	if err := w.End("", m.Body()); err != nil {
 		return nil, err
 	}
-	return bytes.Clone(w.Bytes()), nil
+	b := bytes.Clone(w.Bytes())
+	if !m.IsRequest() && m.Reason() == "" {
+		b = bytes.Replace(b, []byte(sip.Text(m.Status())), nil, 1) // the writer's words
+	}
+	return b, nil
 }
 
 // Whatever comes in: no panic, errors are *Refused, what is accepted reads the same once

@@ -1,5 +1,10 @@
 // Package sip reads and writes SIP messages (RFC 3261 7, 19, 20, 25). Bytes in,
 // values out: no socket, no clock, no policy.
+//
+// Parse is strict where two readers might disagree, a parser of somebody else's and
+// ours: framing, fields that may stand once, quotes and brackets. What it accepts
+// needs no second look by whoever copies it. testdata/sip/verdicts.tsv says what
+// becomes of each message of RFC 4475 and RFC 5118.
 package sip
 
 import (
@@ -122,7 +127,7 @@ type Hop struct {
 // challenge, Min-Expires, Unsupported, Retry-After.
 type Refused struct {
 	Why    roam.Refusal
-	Code   int    // 0: the table's code for Why
+	Code   int    // 0: the table's code for Why; from Parse: no answer at all
 	Reason string // "": the table's words for the code
 	Fields []Field
 	Close  bool // the framing is in doubt: a stream must be closed after the answer

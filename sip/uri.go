@@ -49,7 +49,7 @@ func (u *URI) parse(s string) (problem string) {
 		return u.sip(s[4:])
 	}
 	i := strings.IndexByte(s, ':')
-	if i < 1 || !isScheme(s[:i]) || !every(s, visible) || strings.ContainsAny(s, `<>"`) {
+	if i < 1 || i == len(s)-1 || !isScheme(s[:i]) || !every(s, visible) || strings.ContainsAny(s, `<>"`) {
 		return "URI"
 	}
 	switch u.Scheme = lower(s[:i]); u.Scheme {

@@ -58,7 +58,7 @@ func TestParseURI(t *testing.T) {
 func TestParseURIRefuses(t *testing.T) {
 	for in, code := range map[string]int{
 		"sip:h" + strings.Repeat(";a", 65): 400, "sip:h?a=b" + strings.Repeat("&a=b", 64): 400,
-		"": 400, "sip": 400, "sip:": 400, ":x": 400, "1sip:x": 400, "s ip:x": 400, "<sip:x>": 400, `x:"`: 400, "x:a b": 400, "x:\x00": 400, "x:é": 400,
+		"": 400, "sip": 400, "sip:": 400, ":x": 400, "urn:": 400, "1sip:x": 400, "s ip:x": 400, "<sip:x>": 400, `x:"`: 400, "x:a b": 400, "x:\x00": 400, "x:é": 400,
 		"sip:@h": 400, "sip::p@h": 400, "sip:a@": 400, "sip:a@b@c": 400, "sip:h;a=b@c@d": 400, "sip:a b@h": 400, "sip:a\"@h": 400, "sip:a:b:c@h": 400,
 		"sip:h:": 400, "sip:h:0": 400, "sip:h:65536": 400, "sip:h:5o60": 400, "sip:h:99999999999999999999": 400, "sip:h:-1": 400,
 		"sip:[::1": 400, "sip:[::1]x": 400, "sip:[192.0.2.1]": 400, "sip:[fe80::1%25eth0]": 400, "sip:[]": 400, "sip:2001:db8::10": 400, "sip:h/x": 400, "sip:a@.": 400, "sip:.h": 400, "sip:a..b": 400, "sip:é": 400,

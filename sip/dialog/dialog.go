@@ -112,8 +112,8 @@ type Dialog struct {
 	phase  phase
 
 	callID, local string
-	self          string // our From in requests, with the tag
-	peer          *peer  // the other end: of several forks the last heard of, then the one that answered
+	self          string  // our From in requests, with the tag
+	peer          *peer   // the other end: of several forks the last heard of, then the one that answered
 	forks         []*peer // early dialogs; after the end, who answered too late
 	contact       func(f *sip.Flow) string
 	seq           uint32 // CSeq of our last request

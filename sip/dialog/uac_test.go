@@ -2,6 +2,7 @@ package dialog
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -120,16 +121,21 @@ func TestRoutes(t *testing.T) {
 		routes                  []string
 		to                      string
 	}{
-		{"loose", "Record-Route: <sip:192.0.2.51;lr>, <sip:192.0.2.52;lr>", "INFO sip:b@10.0.0.9 SIP/2.0", []string{"<sip:192.0.2.52;lr>", "<sip:192.0.2.51;lr>"}, "192.0.2.52"},
-		{"strict", "Record-Route: <sip:192.0.2.51;lr>, <sip:192.0.2.52>", "INFO sip:192.0.2.52 SIP/2.0", []string{"<sip:192.0.2.51;lr>", "<sip:b@10.0.0.9>"}, "192.0.2.52"},
-		{"none", "", "INFO sip:b@10.0.0.9 SIP/2.0", nil, "10.0.0.9"},
+		{"where the INVITE went", "Record-Route: <sip:192.0.2.77;lr>", "INFO sip:b@10.0.0.9 SIP/2.0", []string{"<sip:192.0.2.77;lr>"}, "192.0.2.77:5060"},
+		{"another port there", "Record-Route: <sip:192.0.2.77:5070;lr>", "INFO sip:b@10.0.0.9 SIP/2.0", []string{"<sip:192.0.2.77:5070;lr>"}, "192.0.2.77:5070"},
+		{"loose", "Record-Route: <sip:192.0.2.51;lr>, <sip:192.0.2.52;lr>", "INFO sip:b@10.0.0.9 SIP/2.0", []string{"<sip:192.0.2.52;lr>", "<sip:192.0.2.51;lr>"}, "192.0.2.52:5060"},
+		{"strict", "Record-Route: <sip:192.0.2.51;lr>, <sip:192.0.2.52>", "INFO sip:192.0.2.52 SIP/2.0", []string{"<sip:192.0.2.51;lr>", "<sip:b@10.0.0.9>"}, "192.0.2.52:5060"},
+		{"none", "", "INFO sip:b@10.0.0.9 SIP/2.0", nil, "10.0.0.9:5060"},
 	} {
 		run(t, 40*time.Second, func(t *testing.T, o *office) {
 			o.Hops = func(u sip.URI) ([]sip.Hop, error) {
 				if u.Host == "trunk.example" {
 					return []sip.Hop{{Addr: "192.0.2.77:5060"}}, nil
 				}
-				return []sip.Hop{{Addr: u.Host + ":5060"}}, nil
+				if u.Host == "192.0.2.77" && u.Port == 0 {
+					t.Errorf("%s: asked where the INVITE went", c.name)
+				}
+				return []sip.Hop{{Addr: fmt.Sprintf("%s:%d", u.Host, max(u.Port, 5060))}}, nil
 			}
 			more := []string{"Contact: <sip:b@10.0.0.9>"}
 			if c.recordRoute != "" {
@@ -144,7 +150,7 @@ func TestRoutes(t *testing.T) {
 					routes = append(routes, r)
 				}
 			}
-			if info.Line() != c.line || !slices.Equal(routes, c.routes) || info.Flow.Remote.Addr().String() != c.to || ack.Flow.Remote != info.Flow.Remote {
+			if info.Line() != c.line || !slices.Equal(routes, c.routes) || info.Flow.Remote.String() != c.to || ack.Flow.Remote != info.Flow.Remote {
 				t.Errorf("%s: %q by %v to %v, ACK to %v; want %q by %v to %s", c.name, info.Line(), routes, info.Flow.Remote, ack.Flow.Remote, c.line, c.routes, c.to)
 			}
 			o.Answer(info, "200 OK", "")
@@ -195,6 +201,8 @@ func TestOurReinvite(t *testing.T) {
 		o.Answer(again, "200 OK", "", "Contact: <sip:b@10.0.0.8>")
 		lines(t, "its 2xx again", o.Take(), "ACK")
 		o.hangUp()
+		o.Answer(again, "200 OK", "", "Contact: <sip:b@10.0.0.8>")
+		lines(t, "its 2xx after the end", o.Take())
 	})
 }
 

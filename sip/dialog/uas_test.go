@@ -289,6 +289,20 @@ func TestCallerLost(t *testing.T) {
 	})
 }
 
+// Another connection may speak in the dialog, but not answer its INVITE.
+func TestCallerLostAfterMoving(t *testing.T) {
+	other := siptest.Conn(roam.TCP, "192.0.2.9:33002", 8)
+	run(t, 40*time.Second, func(t *testing.T, o *office) {
+		o.In(tcp, o.theirs("INVITE", 1, "a", "Contact: <sip:a@10.0.0.9;transport=tcp>"))
+		o.leg.on = func(tx *transaction.Server, _ *sip.Message) { o.leg.d.Respond(tx, Answer{Code: 200}) }
+		o.In(other, o.theirs("INFO", 2, "b", ""))
+		o.Close(tcp)
+		if len(o.leg.ended) != 1 {
+			t.Errorf("ended %+v, want once", o.leg.ended)
+		}
+	})
+}
+
 // guarded is a leg that admits one flow.
 type guarded struct {
 	*leg

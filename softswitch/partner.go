@@ -23,7 +23,7 @@ func (s *Switch) fromPartner(tx *transaction.Server, req *sip.Message, to sip.UR
 	names := []sip.AOR{sip.AOR(user + "@" + host)}
 	if ours { // a foreign partner dials our numbers as we do
 		d, err := plan.Read(user, host, true, &s.cfg.Numbers)
-		if err == nil {
+		if err == nil || !d.Global {
 			_, domain := s.numbers(&c.callee)
 			names = append(names, candidates(d, domain)...)
 		}

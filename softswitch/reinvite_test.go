@@ -124,8 +124,12 @@ func TestLateOffer(t *testing.T) {
 	world(t, func(t *testing.T, net *network, north, south, west *office) {
 		a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
 		b := net.phone(carol, "198.51.100.2:5060").register(south, "", 1)
-		a.onOK = func() { a.loop.After(200*time.Millisecond, func() { a.d.Ack(sdpType, []byte("my answer")) }) }
+		a.onOK = func() { a.loop.After(3*time.Second, func() { a.d.Ack(sdpType, []byte("my answer")) }) }
 		a.call("2001", "")
+		net.pass(2 * time.Second)
+		if code, _ := b.ask(sip.INVITE, sdpType, "hold"); code != 491 { // its own offer is not answered yet
+			t.Errorf("re-INVITE during the late offer: got %d, want 491", code)
+		}
 		net.pass(5 * time.Second)
 		if a.last() != 200 || b.offered != "" || a.bodies[len(a.bodies)-1] != "north>B>A:south>B>A:answer of 2001@south.example" {
 			t.Errorf("got %v %q, the callee was offered %q", a.got, a.bodies, b.offered)
@@ -162,12 +166,23 @@ func TestLateOfferInReinvite(t *testing.T) {
 	})
 }
 
-// The caller hangs up between the late offer's 200 and its own answer.
+// The caller hangs up instead of answering the late offer: the callee's 200 is acknowledged all the same.
 func TestLateOfferAbandoned(t *testing.T) {
+	for _, ack := range []bool{true, false} {
+		lateOfferAbandoned(t, ack)
+	}
+}
+
+func lateOfferAbandoned(t *testing.T, ack bool) {
 	world(t, func(t *testing.T, net *network, north, south, west *office) {
 		a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
 		b := net.phone(bob, "198.51.100.2:5060").register(north, "", 1)
-		a.onOK = func() { a.d.Ack("", nil); a.d.Bye(0, "") }
+		a.onOK = func() {
+			if ack {
+				a.d.Ack("", nil)
+			}
+			a.d.Bye(0, "")
+		}
 		a.call("1002", "")
 		net.pass(5 * time.Second)
 		if len(b.ended) != 1 || len(b.acks) != 1 {

@@ -67,7 +67,7 @@ func (c *Call) toHome() {
 	c.s.router.Peer(home, func(p roam.Peer, err error) {
 		switch {
 		case c.over:
-		case err != nil || p.Switch == "" || home == c.from || c.asked(home):
+		case err != nil || p.Switch == "" || c.asked(home):
 			c.giveUp()
 		default:
 			c.toOffice(roam.Location{Office: home, Switch: p.Switch, Suspect: !p.Alive})

@@ -53,7 +53,6 @@ func (l *Leg) Ended(e dialog.End) {
 	l.try.Stop()
 	c := l.call
 	switch {
-	case c.over:
 	case l == c.b || l == c.a && c.b != nil:
 		c.hungUp(l, e)
 	case l == c.a:

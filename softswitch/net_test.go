@@ -220,13 +220,14 @@ type fakeBridge struct {
 	silent func()
 	closed bool
 	joined string
-	legs   []string
+	peer   media.Peer // of the leg that spoke last
 }
 
 func (b *fakeBridge) Pass(from, to string, sdp []byte, peer, toPeer media.Peer) ([]byte, error) {
 	if bytes.Contains(sdp, []byte("unusable")) {
 		return nil, roam.NotAcceptable
 	}
+	b.peer = peer
 	return fmt.Appendf(nil, "%s>%s:%s", b.office.id, from[:1]+">"+to[:1], sdp), nil
 }
 func (b *fakeBridge) Join(leg string) { b.joined = leg }

@@ -422,6 +422,49 @@ func TestWhyCrossesOffices(t *testing.T) {
 	}
 }
 
+// Home was asked already, since R named it: not again.
+func TestHomeIsAskedOnce(t *testing.T) {
+	world(t, func(t *testing.T, net *network, north, south, west *office) {
+		net.addUser(bob)
+		net.router.locs[bob] = roam.Location{Epoch: 5, Office: "north", Switch: north.sw.cfg.Card.Switch}
+		a := net.phone(dave, "198.51.100.1:5060").register(west, "", 1)
+		a.call("1002", "offer")
+		net.pass(3 * time.Second)
+		if a.last() != 480 || !slices.Equal(net.invites(), []string{"west"}) {
+			t.Errorf("got %v by %v, want 480 after one INVITE", a.got, net.invites())
+		}
+	})
+}
+
+// The user has moved to the caller's office, which has not noticed, and home's table is behind:
+// home redirects by what R says, and the caller's office looks at its own table again.
+func TestMovedToTheCallersOffice(t *testing.T) {
+	world(t, func(t *testing.T, net *network, north, south, west *office) {
+		b := net.phone(bob, "198.51.100.2:5060").register(south, "north", 10)
+		table := north.dir.lines[bob]
+		delete(south.dir.lines, bob)
+		b.register(west, "north", 20)
+		north.dir.lines[bob] = table
+		late := west.dir.lines[bob]
+		delete(west.dir.lines, bob)
+		for _, n := range []sip.AOR{sip.AOR(bob), sip.AOR(numberOf(bob))} {
+			delete(west.dir.names, n)
+		}
+		net.router.stale[bob] = roam.Location{Epoch: 9, Office: "north", Switch: north.sw.cfg.Card.Switch}
+		a := net.phone(dave, "198.51.100.1:5060").register(west, "", 1)
+		south.lose = func(line string) bool { // just before south refuses, west learns
+			west.loop.Post(func() { west.dir.lines[bob] = late })
+			return false
+		}
+		a.call("1002", "offer")
+		net.pass(3 * time.Second)
+		if a.last() != 200 || len(b.invited) != 1 || !slices.Equal(net.invites(), []string{"west", "north"}) {
+			t.Errorf("got %v by %v, want 200 by west and north", a.got, net.invites())
+		}
+		a.bye()
+	})
+}
+
 // What goes between offices: canonical addresses, the asserted identity, icid, epoch, one hop less.
 func TestInterOfficeINVITE(t *testing.T) {
 	world(t, func(t *testing.T, net *network, north, south, west *office) {

@@ -27,7 +27,7 @@ const (
 type Embedded struct {
 	store  *miniredis.Miniredis
 	listen net.Listener
-	client *redis.Client // not over TCP
+	client *redis.Client // over connections of our own (dial)
 	path   string
 	dirty  atomic.Bool // something to be kept has changed since the last snapshot
 }
@@ -38,8 +38,11 @@ func StartEmbedded(addr, path string) (*Embedded, error) {
 	e := &Embedded{store: miniredis.NewMiniRedis(), path: path}
 	e.client = redis.NewClient(&redis.Options{DisableIdentity: true, MaxRetries: -1, PoolSize: 2,
 		ReadTimeout: time.Minute, WriteTimeout: time.Minute,
-		Dialer: func(context.Context, string, string) (net.Conn, error) { return e.store.Dial() }})
-	err := e.client.Ping(context.Background()).Err() // the first Dial starts it
+		Dialer: func(context.Context, string, string) (net.Conn, error) { return e.dial() }})
+	first, err := e.store.Dial() // starts it
+	if err == nil {
+		first.Close()
+	}
 	if err == nil && path != "" {
 		err = e.load(context.Background())
 	}
@@ -53,6 +56,33 @@ func StartEmbedded(addr, path string) (*Embedded, error) {
 		return nil, fmt.Errorf("embedded routing store: %w", err)
 	}
 	return e, nil
+}
+
+// dial is a connection to the store that nobody else can have. It is one of the kernel's, for miniredis
+// answers while a pipeline is still being written: with a net.Pipe, which holds nothing, each would wait for the other.
+func (e *Embedded) dial() (net.Conn, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	for {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			return nil, err
+		}
+		far, err := l.Accept()
+		if err != nil {
+			c.Close()
+			return nil, err
+		}
+		if far.RemoteAddr().String() == c.LocalAddr().String() {
+			e.store.Server().ServeConn(far)
+			return c, nil
+		}
+		c.Close() // a stranger was quicker; ours waits behind him and is closed with l
+		far.Close()
+	}
 }
 
 // Addr is where it listens.

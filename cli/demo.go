@@ -37,7 +37,7 @@ func (c *demo) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	l := &lab{state: dir, addr: loopback, ports: portsAt(base)}
+	l := newLab(dir, loopback, base)
 	if l.log, err = newLog(e.stderr, office.Log{Level: "error", Format: "auto"}); err != nil {
 		return err
 	}

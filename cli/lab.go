@@ -24,6 +24,8 @@ type lab struct {
 	addr     string // where phones reach the offices
 	ports    ports
 	redis    string // URL of a real Redis; "": the embedded one
+	http     string // address of the pages
+	store    string // address of the embedded routing store
 	accounts *accounts
 	log      zerolog.Logger
 }
@@ -45,13 +47,13 @@ type ports struct {
 const standardBase = 5060
 
 // portsAt is all ports of a lab. At 5060 they are the ones people know; at another base they lie close together
-// above it, so that any free range does: SIP base, +100, +200; partners +7 of each; pages +80; routing store
-// +90; media +300 to +899.
+// above it, so that any free range does: SIP base, +100, +200; partners +7 of each; pages +300; routing store
+// +400; media +500 to +1099.
 func portsAt(base int) ports {
 	p := ports{http: 8080, store: 6390, mediaSize: 200}
 	media := 20000
 	if base != standardBase {
-		p.http, p.store, media = base+80, base+90, base+300
+		p.http, p.store, media = base+300, base+400, base+500
 	}
 	for i := range labOffices {
 		p.sip[i], p.partner[i], p.media[i] = base+100*i, base+100*i+7, media+p.mediaSize*i
@@ -59,8 +61,14 @@ func portsAt(base int) ports {
 	return p
 }
 
+// newLab is a lab at base.
+func newLab(state, addr string, base int) *lab {
+	p := portsAt(base)
+	return &lab{state: state, addr: addr, ports: p, http: fmt.Sprintf("%s:%d", loopback, p.http), store: fmt.Sprintf("%s:%d", loopback, p.store)}
+}
+
 // portsMax is the highest base that leaves room for all.
-const portsMax = 65535 - 900
+const portsMax = 65535 - 1100
 
 // proxy is the address of an office as phones have it.
 func (l *lab) proxy(i int) string { return net.JoinHostPort(l.addr, fmt.Sprint(l.ports.sip[i])) }
@@ -129,29 +137,28 @@ func (l *lab) run(ctx context.Context, ready func(*office.House)) error {
 	if err := l.certificates(); err != nil {
 		return err
 	}
-	store, redis, err := l.store()
+	store, redis, err := l.routes()
 	if err != nil {
 		return err
 	}
 	return beside(ctx, store, l.log, func(ctx context.Context) error { return l.house(ctx, redis, ready) })
 }
 
-// store starts the embedded routing store, or looks whether the real one is there.
-func (l *lab) store() (*routesrv.Embedded, string, error) {
+// routes starts the embedded routing store, or looks whether the real one is there.
+func (l *lab) routes() (*routesrv.Embedded, string, error) {
 	if l.redis != "" {
 		return nil, l.redis, reachable(l.redis)
 	}
-	addr := fmt.Sprintf("%s:%d", loopback, l.ports.store)
-	store, err := routesrv.StartEmbedded(addr, filepath.Join(l.state, "routes.snapshot"))
+	store, err := routesrv.StartEmbedded(l.store, filepath.Join(l.state, "routes.snapshot"))
 	if err != nil {
-		return nil, "", fmt.Errorf("routing store %s: %w", addr, err)
+		return nil, "", fmt.Errorf("routing store: %w", err)
 	}
 	return store, "redis://" + store.Addr() + "/0", nil
 }
 
 // house runs the three offices and the phones in them.
 func (l *lab) house(ctx context.Context, redis string, ready func(*office.House)) error {
-	h := &office.House{State: l.state, Version: Version, Log: l.log, HTTP: fmt.Sprintf("%s:%d", loopback, l.ports.http)}
+	h := &office.House{State: l.state, Version: Version, Log: l.log, HTTP: l.http}
 	for i := range labOffices {
 		o, err := office.New(l.config(i, redis), l.log)
 		if err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/siproam/siproam/routesrv"
 )
 
-// embeddedAddr is where the embedded routing store listens; redis-cli -p 6390 looks into it.
+// embeddedAddr is where serve's embedded routing store listens; redis-cli -p 6390 looks into it.
 const embeddedAddr = "127.0.0.1:6390"
 
 type serve struct {
@@ -157,6 +157,7 @@ func (c *check) Run(e *env) error {
 	for _, w := range cfg.Doubts() {
 		fmt.Fprintf(e.stderr, "%s: %s\n", c.Config, w)
 	}
+	cfg = cfg.Effective()
 	if e.json {
 		return e.show(map[string]any{"config": cfg, "ports": cfg.Ports()}, nil)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -16,10 +17,13 @@ import (
 type up struct {
 	Lan      bool   `xor:"where" help:"Serve phones on the LAN, at this machine's first address, with random passwords."`
 	Addr     string `xor:"where" placeholder:"IP" help:"Serve phones at this address of the machine, with random passwords."`
-	PortBase int    `default:"5060" placeholder:"N" help:"Other ports: SIP N, N+100, N+200 (partners +7), pages N+80, routing store N+90, media N+300 to N+899."`
+	PortBase int    `default:"5060" placeholder:"N" help:"Other ports: SIP N, N+100, N+200 (partners +7), pages N+300, routing store N+400, media N+500 to N+1099."`
+	HTTP     string `name:"http" placeholder:"ADDR" help:"Where the pages are; default: 127.0.0.1:8080."`
+	Store    string `placeholder:"ADDR" help:"Where the embedded routing store listens; default: 127.0.0.1:6390."`
 	Redis    string `placeholder:"URL" help:"Use this Redis instead of the embedded routing store."`
 	State    string `type:"path" placeholder:"DIR" help:"Where to keep accounts, records and certificates; default: ~/.local/state/siproam/up."`
 	Fresh    bool   `help:"Forget what an earlier up kept."`
+	Write    string `type:"path" placeholder:"DIR" help:"Write three office.yaml with certificates and accounts into DIR, for serve, and start nothing."`
 	LogLevel string `default:"warn" enum:"debug,info,warn,error" help:"What is logged on stderr."`
 	LogJSON  bool   `name:"log-json" help:"Log one JSON object a line."`
 }
@@ -38,6 +42,9 @@ func (c *up) Run(e *env) error {
 	if l.log, err = newLog(e.stderr, office.Log{Level: c.LogLevel, Format: format}); err != nil {
 		return misuse("%v", err)
 	}
+	if c.Write != "" {
+		return l.write(e)
+	}
 	if c.Fresh {
 		if err := forget(l.state); err != nil {
 			return err
@@ -51,7 +58,8 @@ func (c *up) Run(e *env) error {
 
 // lab is what the flags ask for.
 func (c *up) lab() (*lab, error) {
-	l := &lab{state: c.State, addr: loopback, redis: c.Redis, ports: portsAt(c.PortBase)}
+	l := newLab(cmp.Or(c.Write, c.State), loopback, c.PortBase)
+	l.redis, l.http, l.store = c.Redis, cmp.Or(c.HTTP, l.http), cmp.Or(c.Store, l.store)
 	if c.PortBase < 1024 || c.PortBase > portsMax {
 		return nil, misuse("--port-base %d: want 1024 to %d", c.PortBase, portsMax)
 	}
@@ -132,9 +140,9 @@ func (l *lab) banner(out io.Writer, c *up, took time.Duration) {
 	if c.State != "" {
 		at = " --state " + c.State
 	}
-	say("look   %s where 1001%s · %s calls%s · %s trace 1001%s · http://%s:%d", self(), at, self(), at, self(), at, loopback, l.ports.http)
+	say("look   %s where 1001%s · %s calls%s · %s trace 1001%s · http://%s", self(), at, self(), at, self(), at, l.http)
 	if l.redis == "" {
-		say("store  redis-cli -p %d hgetall 'roam:loc:{1001@north.example}'", l.ports.store)
+		say("store  redis-cli -p %s hgetall 'roam:loc:{1001@north.example}'", portOf(l.store))
 	}
 	say("all accounts: %s            Ctrl-C stops", tilde(filepath.Join(l.state, accountsFile)))
 }
@@ -146,6 +154,8 @@ func self() string {
 	}
 	return os.Args[0]
 }
+
+func portOf(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
 
 // tilde is path as people write it.
 func tilde(path string) string {

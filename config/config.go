@@ -110,10 +110,20 @@ func (d *decoder) validate(into Validator) {
 			d.mistake("", nil, err.Error())
 			continue
 		}
-		if path, tok := d.place(at.Path); !d.wrong[path] {
+		if path, tok := d.place(at.Path); !d.wrongAt(path) {
 			d.mistake(at.Path, tok, at.Err.Error())
 		}
 	}
+}
+
+// wrongAt says that path, or something below it, is wrong already.
+func (d *decoder) wrongAt(path string) bool {
+	for p := range d.wrong {
+		if rest, found := strings.CutPrefix(p, path); found && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+			return true
+		}
+	}
+	return false
 }
 
 // place finds the token of path, or of its nearest parent that is in the file.

@@ -157,6 +157,7 @@ func TestAllAtOnce(t *testing.T) {
 			&At{"$.office", errors.New("missing")},
 			errors.Join(&At{"$.inner.deep", errors.New("too deep")}, &At{"$.country", errors.New("never said")}),
 			&At{"$.deny[0]", errors.New("nobody")},
+			&At{"$", errors.New("never said, since something in it is wrong")},
 			&At{"$.maybe.policy", errors.New("not given")},
 			fmt.Errorf("in all"))
 	}}

@@ -57,6 +57,9 @@ func (d *decoder) value(path string, n ast.Node, v reflect.Value) {
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
+		if _, nothing := n.(*ast.NullNode); nothing {
+			return
+		}
 		p := reflect.New(v.Type().Elem())
 		d.value(path, n, p.Elem())
 		v.Set(p)

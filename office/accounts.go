@@ -39,12 +39,12 @@ func Complete(cfg *Config, a registrar.Account) (registrar.Account, error) {
 			a.Number = d.User
 		}
 	}
-	a.Aliases = whole(a.Aliases, cfg.Domain)
+	a.Aliases = inDomain(a.Aliases, cfg.Domain)
 	return a, nil
 }
 
-// whole is names with domain where one has none; numbers stay numbers.
-func whole(names []string, domain string) []string {
+// inDomain is names with domain where one has none; numbers stay numbers.
+func inDomain(names []string, domain string) []string {
 	var all []string
 	for _, n := range names {
 		if !strings.Contains(n, "@") && !strings.HasPrefix(n, "+") {

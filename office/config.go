@@ -2,6 +2,7 @@ package office
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/siproam/siproam/media"
@@ -103,6 +104,18 @@ func DefaultConfig() Config {
 		HTTP: HTTP{Listen: "127.0.0.1:8080"},
 		Log:  Log{Level: "info", Format: "auto", SIP: Traced{"none"}},
 	}
+}
+
+// Effective is c with what partners leave to home_silent filled in.
+func (c Config) Effective() Config {
+	c.Partners = slices.Clone(c.Partners)
+	for i := range c.Partners {
+		if p := &c.Partners[i]; p.HomeSilent != nil {
+			filled := p.HomeSilent.Over(c.HomeSilent)
+			p.HomeSilent = &filled
+		}
+	}
+	return c
 }
 
 // Later names the keys of versions to come.

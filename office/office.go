@@ -80,6 +80,9 @@ func New(cfg Config, log zerolog.Logger) (o *Office, err error) {
 	if o.partners, err = newPartners(cfg); err != nil {
 		return nil, err
 	}
+	if err := o.partners.keyLog(o.log); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
 		return nil, err
 	}
@@ -143,6 +146,12 @@ func (o *Office) Metrics() *metric.Set { return o.metrics }
 
 // Ready is closed when phones are served.
 func (o *Office) Ready() <-chan struct{} { return o.ready }
+
+// Addrs is every bound listener once Ready, as Config writes it.
+func (o *Office) Addrs() []string { return o.transport.Addrs() }
+
+// Tap has every SIP message shown to tap until stop is called; see [transport.Tap].
+func (o *Office) Tap(tap transport.Tap) (stop func()) { return o.transport.Tap(tap) }
 
 // Config is the configuration in force.
 func (o *Office) Config() Config {

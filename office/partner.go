@@ -4,10 +4,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
@@ -19,6 +22,7 @@ type partners struct {
 	known atomic.Pointer[map[string]roam.OfficeID]
 	cert  atomic.Pointer[tls.Certificate] // nil: no partner listener
 	roots *x509.CertPool                  // set once
+	keys  io.Writer                       // nil, or where SSLKEYLOGFILE has TLS secrets go: it lets captures be read
 }
 
 // newPartners reads the files.
@@ -35,6 +39,21 @@ func newPartners(cfg Config) (*partners, error) {
 		}
 	}
 	return p, p.reload(cfg)
+}
+
+// keyLog has the secrets of partner links written to the file that the environment names, for captures of tests.
+func (p *partners) keyLog(log zerolog.Logger) error {
+	path := os.Getenv("SSLKEYLOGFILE")
+	if path == "" || p.cert.Load() == nil {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("SSLKEYLOGFILE: %w", err)
+	}
+	p.keys = f // until the process ends, as connections do
+	log.Warn().Str("event", "tls.keylog").Str("file", path).Msg("TLS secrets are written down")
+	return nil
 }
 
 // reload takes our certificate from its files again, and the partners of cfg. On an error nothing changes.
@@ -75,10 +94,11 @@ func (p *partners) tls() *tls.Config {
 		return nil
 	}
 	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		ClientAuth: tls.RequireAndVerifyClientCert,
-		ClientCAs:  p.roots,
-		RootCAs:    p.roots,
+		MinVersion:   tls.VersionTLS12,
+		KeyLogWriter: p.keys,
+		ClientAuth:   tls.RequireAndVerifyClientCert,
+		ClientCAs:    p.roots,
+		RootCAs:      p.roots,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return p.cert.Load(), nil
 		},

@@ -69,18 +69,11 @@ func (o *Office) switchConfig(cfg Config) softswitch.Config {
 	}
 }
 
-// registrarConfig fills in what partners leave to home_silent.
+// registrarConfig is office.yaml's "registration", and what the registrar needs of the rest.
 func registrarConfig(cfg Config, names []string, card roam.Card) registrar.Config {
 	rc := cfg.Registration
 	rc.HomeSilent, rc.Names, rc.Card, rc.Numbers = cfg.HomeSilent, names, card, &cfg.Numbers
-	rc.Partners = make([]roam.Partner, len(cfg.Partners))
-	for i, p := range cfg.Partners {
-		if p.HomeSilent != nil {
-			filled := p.HomeSilent.Over(cfg.HomeSilent)
-			p.HomeSilent = &filled
-		}
-		rc.Partners[i] = p
-	}
+	rc.Partners = cfg.Effective().Partners
 	return rc
 }
 

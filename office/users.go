@@ -29,7 +29,7 @@ func (h *House) userRoutes(on func(string, func(context.Context, asked) (any, er
 		}
 		return h.change(ctx, a, func(o *Office, id roam.UserID) error {
 			domain := o.Config().Domain
-			c.AddAlias, c.DelAlias = whole(c.AddAlias, domain), whole(c.DelAlias, domain)
+			c.AddAlias, c.DelAlias = inDomain(c.AddAlias, domain), inDomain(c.DelAlias, domain)
 			return o.reg.Change(ctx, id, c)
 		})
 	})

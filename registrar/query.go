@@ -120,10 +120,7 @@ func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscribe
 	if denied(p.Roamers.Deny, id, u.Short, u.Number) {
 		return roam.NoAgreement
 	}
-	if method != "REGISTER" { // a call's credentials: no visit comes of them, and no answer serves for two calls
-		if again {
-			return s.challenge(l, true)
-		}
+	if method != "REGISTER" { // a call's credentials: no visit comes of them
 		return s.legal(tx, u, "")
 	}
 	now := s.loop.Now()

@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/siproam/siproam/office"
+)
+
+func TestWhereText(t *testing.T) {
+	now := time.Date(2026, 11, 22, 17, 25, 3, 0, time.UTC)
+	w := office.Whereabouts{
+		User: "1001@north.example", Name: "alice", Number: "+15550001001", Home: "north", At: "south", From: "north", Move: 7,
+		Since: time.Date(2026, 11, 22, 15, 14, 3, 0, time.UTC), Switch: "sip:sip.south.example:5067;transport=tls", Source: "routing store (fresh)", Zone: "America/Chicago",
+		Phones: []office.PhoneAt{{Office: "south", Agent: "Linphone 5.2", Addr: "10.2.0.31:51791", Transport: "UDP", Device: `"<urn:uuid:eff19d1f-0000>"`, Until: now.Add(212 * time.Second)}},
+	}
+	want := `1001@north.example   alice   +15550001001
+at       south, visiting, online
+since    2026-11-22 09:14:03 -06:00 (2 h 11 min)     move 7, from north
+phone    Linphone 5.2   10.2.0.31:51791 udp   device eff19d1f   refresh due in 212 s
+served   sip:sip.south.example:5067;transport=tls
+source   routing store (fresh)
+`
+	var out bytes.Buffer
+	writeWhere(&out, &w, now)
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+	w = office.Whereabouts{User: "1002@north.example", Home: "north", Source: "routing store (fresh)"}
+	out.Reset()
+	writeWhere(&out, &w, now)
+	if want := "at       offline; home is north\n"; !strings.Contains(out.String(), want) {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
+func TestLadder(t *testing.T) {
+	at := time.Date(2026, 11, 22, 9, 0, 0, 0, time.Local)
+	var out bytes.Buffer
+	l := newLadder(&out, []string{"north", "south"})
+	for i, s := range []office.Seen{
+		{Office: "south", Method: "REGISTER", From: "1001@north.example", To: "1001@north.example", Remote: "127.0.0.1:40000", Transport: "UDP"},
+		{Office: "south", Sent: true, Partner: "north", Method: "REGISTER", From: "1001@north.example", To: "1001@north.example"},
+		{Office: "north", Partner: "south", Method: "REGISTER", From: "1001@north.example", To: "1001@north.example"}, // the same again: not drawn
+		{Office: "north", Sent: true, Partner: "south", Status: 401, Reason: "Unauthorized", Method: "REGISTER", From: "1001@north.example", To: "1001@north.example"},
+		{Office: "north", Partner: "west", Method: "INVITE", From: "3001@west.example", To: "1001@north.example"},
+	} {
+		s.Time = at.Add(time.Duration(i) * time.Millisecond)
+		if err := l.draw(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := `              phones                north                 south
+09:00:00.000  │───────────────── REGISTER ─────────────────▶│  1001@north.example  127.0.0.1:40000 udp
+09:00:00.001  │                     │◀───── REGISTER ──────│  1001@north.example
+09:00:00.003  │                     │──── 401 REGISTER ───▶│  1001@north.example  Unauthorized
+              phones                north                 south                 west
+09:00:00.004  │                     │◀────────────────── INVITE ─────────────────│  3001@west.example > 1001@north.example
+`
+	got := out.String()
+	if lines := strings.Split(got, "\n"); len(lines) != len(strings.Split(want, "\n")) {
+		t.Fatalf("got\n%s\nwant about\n%s", got, want)
+	}
+	for i, line := range strings.Split(got, "\n") {
+		if wide := []rune(line); len(wide) > 14 && wide[0] == '0' && (!strings.Contains(line, "│") || !strings.ContainsAny(line, "▶◀")) {
+			t.Errorf("line %d: no arrow: %s", i, line)
+		}
+	}
+	for _, want := range []string{"◀────", "401 REGISTER", "west", "3001@west.example > 1001@north.example"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got no %q in\n%s", want, got)
+		}
+	}
+}
+
+// TestCapture: a capture is what Wireshark reads: its header, then IP and UDP with right lengths and checksums.
+func TestCapture(t *testing.T) {
+	var out bytes.Buffer
+	c, err := newCapture(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []office.Seen{
+		{Time: time.Unix(1, 2000), Local: "127.0.0.1:5060", Remote: "192.0.2.1:40000", Raw: []byte("OPTIONS sip:x SIP/2.0\r\n\r\n")},
+		{Time: time.Unix(1, 2000), Sent: true, Local: "[2001:db8::1]:5060", Remote: "[2001:db8::2]:40000", Raw: []byte("odd")},
+	} {
+		if err := c.write(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := out.Bytes()
+	if binary.LittleEndian.Uint32(b) != 0xa1b2c3d4 || binary.LittleEndian.Uint32(b[20:]) != linkRaw {
+		t.Fatalf("got header % x", b[:24])
+	}
+	b = b[24:]
+	for _, want := range []struct {
+		version  byte
+		from, to uint16
+		data     string
+	}{{4, 40000, 5060, "OPTIONS sip:x SIP/2.0\r\n\r\n"}, {6, 5060, 40000, "odd"}} {
+		n := binary.LittleEndian.Uint32(b[8:])
+		p := b[16 : 16+n]
+		b = b[16+n:]
+		if p[0]>>4 != want.version {
+			t.Fatalf("got IPv%d, want IPv%d", p[0]>>4, want.version)
+		}
+		head, addrs := ipHeader, p[12:20]
+		if want.version == 6 {
+			head, addrs = ip6Header, p[8:40]
+		} else if checksum(p[:head]) != 0 {
+			t.Error("the checksum of the IP header is wrong")
+		}
+		udp := p[head:]
+		pseudo := append(append([]byte{}, addrs...), 0, 0, byte(len(udp)>>8), byte(len(udp)), 0, 0, 0, 17)
+		if checksum(append(pseudo, udp...)) != 0 {
+			t.Error("the checksum of the datagram is wrong")
+		}
+		if from, to := binary.BigEndian.Uint16(udp), binary.BigEndian.Uint16(udp[2:]); from != want.from || to != want.to || string(udp[8:]) != want.data {
+			t.Errorf("got %d -> %d %q, want %d -> %d %q", from, to, udp[8:], want.from, want.to, want.data)
+		}
+	}
+	if len(b) != 0 {
+		t.Errorf("%d bytes left", len(b))
+	}
+}

@@ -98,12 +98,12 @@ func (a *audio) listen() {
 		if err != nil {
 			return
 		}
-		if n < 12 || buf[1] >= 192 && buf[1] <= 223 || p.Unmarshal(buf[:n]) != nil {
-			continue // RTCP, or nothing we know
+		if p.Unmarshal(buf[:n]) != nil {
+			continue
 		}
 		c, known := codecs[p.PayloadType]
 		if !known {
-			continue
+			continue // RTCP too, whose types are no G.711
 		}
 		a.mu.Lock()
 		for _, b := range p.Payload {

@@ -108,8 +108,10 @@ func (l *line) serveCancel(s *served) {
 func (c *Call) serve(s *served) {
 	switch s.req.Method {
 	case sip.BYE:
+		unanswered := c.invite != nil && c.enter(ringing, over)
+		c.enter(talking, over) // before the answer, so that we send no BYE as well
 		c.reply(s, sip.StatusOK, "OK", nil)
-		if c.invite != nil && c.enter(ringing, over) {
+		if unanswered {
 			c.reply(c.invite, sip.StatusRequestTerminated, "Request Terminated", nil)
 		}
 		c.end("hung up there")

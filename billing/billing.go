@@ -1,8 +1,9 @@
 // Package billing brings each charging record once to the ledger of its user's home (M8).
 //
-// A record is one row of the office that served the call: written when the call is answered, so that a crash leaves
-// one, and again at its end. A visitor's finished record goes to the home office through the routing store and
-// stays in the outbox until home has acknowledged it; the record's id makes it count once, however often it is sent.
+// The office that serves a call writes its record, power-safe, when the call is answered and
+// again when it ends. The record of a visitor is then sent home (Courier) until home has
+// acknowledged it, which it does when the record is on its disk; its id makes it count
+// once, however often it comes. What a crash leaves open is closed at the next start.
 package billing
 
 import (
@@ -10,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -20,12 +22,15 @@ import (
 	"github.com/siproam/siproam/store"
 )
 
-// Courier carries records between offices; *routesrv.Store.
+// Courier carries records between offices; *routesrv.Store. It may lose and repeat them.
 type Courier interface {
 	Send(ctx context.Context, to roam.OfficeID, cdr []byte, id string) error
 	Receive(ctx context.Context, keep func(id string, from roam.OfficeID, cdr []byte) error) error
 	Acknowledged(ctx context.Context, kept func(ids []string) error) error
 }
+
+// version is roam.CDR's, in JSON.
+const version = 1
 
 // Ledger is the office's charging records.
 type Ledger struct {
@@ -34,126 +39,151 @@ type Ledger struct {
 	file    *store.File
 	courier Courier
 	log     zerolog.Logger
-	wake    chan struct{} // one place: the outbox has something new
-	count   *metric.Counter
 
-	mu      sync.Mutex // guards waiting
-	waiting map[roam.OfficeID]pending
+	open  map[string]bool // calls that are up; the loop's
+	calls atomic.Int64    // len(open)
+	wake  chan struct{}   // one place: there is something to send
+
+	total *metric.Counter
 }
 
-// pending is what one home has not acknowledged yet.
-type pending struct {
-	records int
-	oldest  time.Time
-}
-
-// New makes the ledger of office.
+// New makes the ledger of office. f must have been opened with Schema.
 func New(office roam.OfficeID, l *loop.Loop, f *store.File, c Courier, m *metric.Set, log zerolog.Logger) *Ledger {
-	b := &Ledger{office: office, loop: l, file: f, courier: c, log: log, wake: make(chan struct{}, 1)}
-	b.count = m.Counter("cdrs_total", "charging records by what became of them", "result")
-	m.Gauge("cdrs_pending", "charging records that their home has not acknowledged", []string{"home"}, func(emit func(float64, ...string)) {
-		b.eachPending(func(home roam.OfficeID, p pending) { emit(float64(p.records), string(home)) })
-	})
-	m.Gauge("cdr_oldest_pending_timestamp_seconds", "when the oldest unacknowledged call began", []string{"home"}, func(emit func(float64, ...string)) {
-		b.eachPending(func(home roam.OfficeID, p pending) { emit(float64(p.oldest.Unix()), string(home)) })
-	})
+	b := &Ledger{office: office, loop: l, file: f, courier: c, log: log.With().Str("part", "billing").Logger(),
+		open: map[string]bool{}, wake: make(chan struct{}, 1)}
+	b.total = m.Counter("cdrs_total", "Charging records: written, failed, sent, acknowledged, received, repeated, refused.", "result")
+	m.Gauge("cdrs_pending", "Charging records that their home has not acknowledged.", []string{"home"}, b.pending)
+	m.Gauge("cdr_oldest_pending_timestamp_seconds", "When the oldest of these calls ended.", []string{"home"}, b.oldest)
 	return b
 }
 
-func (b *Ledger) eachPending(fn func(roam.OfficeID, pending)) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for home, p := range b.waiting {
-		fn(home, p)
-	}
-}
-
 // Write keeps cdr: once when the call is answered (End zero), once at its end; the same
-// ID replaces. done comes on the loop when it is safe from power loss.
+// ID replaces. done comes on the loop when it is safe from power loss; it may be nil.
 func (b *Ledger) Write(cdr roam.CDR, done func(error)) {
-	cdr.Version = 1
-	b.write(cdr, func(err error) { b.loop.Deliver(func() { done(err) }) }, func(err error) { b.loop.Later(func() { done(err) }) })
-}
-
-// write queues cdr's row; saved comes on the store's writer, or refused at once.
-func (b *Ledger) write(cdr roam.CDR, saved, refused func(error)) {
-	state := "own"
-	switch {
-	case cdr.End.IsZero():
-		state = "open"
-	case cdr.Home != b.office:
-		state = "outbox"
+	if cdr.Version == 0 {
+		cdr.Version = version
 	}
-	row, err := b.row(cdr, state)
+	state := own
+	if cdr.Home != b.office && cdr.Home != "" {
+		state = outbox
+	}
+	if cdr.End.IsZero() {
+		b.open[cdr.ID] = true
+	} else {
+		delete(b.open, cdr.ID)
+	}
+	b.calls.Store(int64(len(b.open)))
+	r, err := newRow(cdr, state)
+	finish := func(err error) {
+		switch {
+		case err != nil:
+			b.total.Add(1, "failed")
+			b.log.Error().Str("event", "cdr.failed").Str("call", cdr.Call).Err(err).Msg("charging record not kept")
+		case r.ended != "":
+			b.total.Add(1, "written")
+			if state == outbox {
+				b.rouse()
+			}
+		}
+		if done != nil {
+			done(err)
+		}
+	}
 	if err == nil {
 		err = b.file.Write(store.Write{Power: true,
-			Change: func(tx store.Tx) error { _, err := tx.Exec(upsert, row...); return err },
-			Done: func(err error) {
-				b.counted(err, "written")
-				if state == "outbox" {
-					b.nudge()
-				}
-				saved(err)
-			}})
+			Change: func(tx store.Tx) error { return r.replace(tx, b.file.Boot()) },
+			Done:   func(err error) { b.loop.Deliver(func() { finish(err) }) }})
 	}
 	if err != nil {
-		b.counted(err, "written")
-		refused(err)
+		b.loop.Later(func() { finish(err) })
 	}
 }
 
-func (b *Ledger) counted(err error, result string) {
-	if err != nil {
-		b.log.Error().Str("event", "cdr.failed").Err(err).Msg("charging record not kept")
-		result = "failed"
+// Run sends what is unsent and receives what is ours, until ctx ends.
+func (b *Ledger) Run(ctx context.Context) error {
+	if err := b.closeOpen(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("close the calls of the last run: %w", err)
 	}
-	b.count.Add(1, result)
+	var all sync.WaitGroup
+	all.Go(func() { b.send(ctx) })
+	all.Go(func() { b.stayAlive(ctx) })
+	all.Go(func() {
+		b.courier.Receive(ctx, func(id string, from roam.OfficeID, cdr []byte) error { return b.keep(ctx, id, from, cdr) })
+	})
+	all.Go(func() { b.courier.Acknowledged(ctx, func(ids []string) error { return b.acknowledged(ctx, ids) }) })
+	all.Wait()
+	return nil
 }
 
-func (b *Ledger) row(cdr roam.CDR, state string) ([]any, error) {
-	record, err := json.Marshal(cdr)
-	if err != nil {
-		return nil, fmt.Errorf("cdr %s: %w", cdr.ID, err)
+// change commits fn and waits for it; away from the loop.
+func (b *Ledger) change(ctx context.Context, power bool, fn func(store.Tx) error) error {
+	done := make(chan error, 1)
+	if err := b.file.Write(store.Write{Change: fn, Power: power, Done: func(err error) { done <- err }}); err != nil {
+		return err
 	}
-	return []any{cdr.ID, string(cdr.Office), string(cdr.Home), string(cdr.User), stamp(cdr.Start), state, int64(b.file.Boot()), time.Now().Unix(), string(record)}, nil
-}
-
-// stamp is t as text that sorts by time.
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
-
-func (b *Ledger) nudge() {
 	select {
-	case b.wake <- struct{}{}:
-	default:
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
-// List is the newest records, those that began before the one called after ("": from the
-// newest), of user ("": of everybody). It waits.
+// List is the newest records after id ("" : from the newest), for people; of user, or of
+// all when user is "". It waits.
 func (b *Ledger) List(ctx context.Context, user roam.UserID, after string, max int) ([]roam.CDR, error) {
-	return b.records(ctx, `SELECT record FROM cdr WHERE (? = '' OR user = ?)
-		AND (? = '' OR (start, id) < (SELECT start, id FROM cdr WHERE id = ?)) ORDER BY start DESC, id DESC LIMIT ?`,
-		string(user), string(user), after, after, max)
-}
-
-// records reads the records that a query names.
-func (b *Ledger) records(ctx context.Context, query string, args ...any) ([]roam.CDR, error) {
-	rows, err := b.file.Query(ctx, query, args...)
+	q, args := `SELECT record FROM cdr WHERE true`, []any{}
+	if user != "" {
+		q, args = q+` AND user = ?`, append(args, string(user))
+	}
+	if after != "" {
+		q, args = q+` AND (start, id) < (SELECT start, id FROM cdr WHERE id = ?)`, append(args, after)
+	}
+	rows, err := b.file.Query(ctx, q+` ORDER BY start DESC, id DESC LIMIT ?`, append(args, max)...)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list calls: %w", err)
 	}
 	defer rows.Close()
 	var all []roam.CDR
 	for rows.Next() {
-		var text string
+		var text []byte
 		var cdr roam.CDR
 		if err := rows.Scan(&text); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("list calls: %w", err)
 		}
-		if err := json.Unmarshal([]byte(text), &cdr); err != nil {
-			return nil, err
+		if err := json.Unmarshal(text, &cdr); err != nil {
+			return nil, fmt.Errorf("list calls: %w", err)
 		}
 		all = append(all, cdr)
 	}
 	return all, rows.Err()
+}
+
+func (b *Ledger) pending(emit func(v float64, labels ...string)) {
+	b.perHome(func(home string, n int, _ time.Time) { emit(float64(n), home) })
+}
+
+func (b *Ledger) oldest(emit func(v float64, labels ...string)) {
+	b.perHome(func(home string, _ int, oldest time.Time) { emit(float64(oldest.UnixMilli())/1000, home) })
+}
+
+// perHome gives what each home has not acknowledged; nothing when the file cannot be read now.
+func (b *Ledger) perHome(fn func(home string, n int, oldest time.Time)) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	rows, err := b.file.Query(ctx, `SELECT home, count(*), min(ended) FROM cdr WHERE state IN ('outbox', 'sent') AND ended <> '' GROUP BY home`)
+	if err != nil {
+		return
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var home, ended string
+		var n int
+		if rows.Scan(&home, &n, &ended) != nil {
+			return
+		}
+		if oldest, err := time.Parse(layout, ended); err == nil {
+			fn(home, n, oldest)
+		}
+	}
 }

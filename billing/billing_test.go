@@ -2,8 +2,12 @@ package billing
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -11,250 +15,483 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/siproam/siproam/loop"
+	"github.com/siproam/siproam/metric"
 	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/routesrv"
 	"github.com/siproam/siproam/store"
 )
 
-// post is a routing store in memory, as far as records need one. away has it refuse; twice doubles what it carries.
-type post struct {
-	mu          sync.Mutex // guards all
-	way         map[roam.OfficeID][]letter
-	acks        map[roam.OfficeID][]string
-	away, twice bool
+// deaf is a courier that carries nothing.
+type deaf struct{}
+
+func (deaf) Send(context.Context, roam.OfficeID, []byte, string) error { return roam.StoreAway }
+func (deaf) Receive(ctx context.Context, _ func(string, roam.OfficeID, []byte) error) error {
+	<-ctx.Done()
+	return nil
+}
+func (deaf) Acknowledged(ctx context.Context, _ func([]string) error) error { <-ctx.Done(); return nil }
+
+// twice is a courier that repeats all it carries, and loses every third.
+type twice struct {
+	Courier
+	n int
 }
 
-type letter struct {
-	id   string
-	from roam.OfficeID
-	cdr  []byte
+func (t *twice) Send(ctx context.Context, to roam.OfficeID, cdr []byte, id string) error {
+	if t.n++; t.n%3 == 0 {
+		return nil
+	}
+	return errors.Join(t.Courier.Send(ctx, to, cdr, id), t.Courier.Send(ctx, to, cdr, id))
 }
 
-func newPost() *post {
-	return &post{way: map[roam.OfficeID][]letter{}, acks: map[roam.OfficeID][]string{}}
-}
-
-func (p *post) set(away, twice bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.away, p.twice = away, twice
-}
-
-// desk is one office's view of the post.
+// desk is one office's ledger with what it needs.
 type desk struct {
-	*post
-	office roam.OfficeID
+	t *testing.T
+	*Ledger
+	metrics *metric.Set
+	stop    func()
 }
 
-func (d desk) Send(_ context.Context, to roam.OfficeID, cdr []byte, id string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.away {
-		return roam.StoreAway
-	}
-	d.way[to] = append(d.way[to], letter{id, d.office, cdr})
-	if d.twice {
-		d.way[to] = append(d.way[to], letter{id, d.office, cdr})
-	}
-	return nil
-}
-
-func (d desk) Receive(ctx context.Context, keep func(string, roam.OfficeID, []byte) error) error {
-	for ctx.Err() == nil {
-		d.mu.Lock()
-		var l letter
-		if len(d.way[d.office]) > 0 {
-			l = d.way[d.office][0]
-		}
-		d.mu.Unlock()
-		if l.id == "" || keep(l.id, l.from, l.cdr) != nil {
-			time.Sleep(2 * time.Millisecond)
-			continue
-		}
-		d.mu.Lock()
-		d.way[d.office] = d.way[d.office][1:]
-		d.acks[l.from] = append(d.acks[l.from], l.id)
-		d.mu.Unlock()
-	}
-	return nil
-}
-
-func (d desk) Acknowledged(ctx context.Context, kept func([]string) error) error {
-	for ctx.Err() == nil {
-		d.mu.Lock()
-		ids := d.acks[d.office]
-		d.acks[d.office] = nil
-		d.mu.Unlock()
-		if len(ids) > 0 && kept(ids) != nil {
-			return errors.New("not kept")
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-	return nil
-}
-
-// run starts the ledger of office over the file at path until the returned function is called.
-func run(t *testing.T, office roam.OfficeID, path string, p *post) (*Ledger, func()) {
+// open opens the ledger of office at path; wrap makes its courier from the one at addr ("": deaf).
+func open(t *testing.T, office roam.OfficeID, path, addr string, wrap func(Courier) Courier) *desk {
 	t.Helper()
 	f, err := store.Open(path, Schema)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := loop.New(100, 10)
-	b := New(office, l, f, desk{p, office}, nil, zerolog.Nop())
+	l, m := loop.New(1000, 16), &metric.Set{}
 	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	fctx, fcancel := context.WithCancel(context.Background())
-	wg.Go(func() { f.Run(fctx) })
-	var use sync.WaitGroup
-	use.Go(func() { l.Run(ctx) })
-	use.Go(func() { b.Run(ctx) })
-	return b, func() {
-		cancel()
-		use.Wait()
-		fcancel()
-		wg.Wait()
-		f.Close()
-	}
-}
-
-func write(t *testing.T, b *Ledger, cdr roam.CDR) {
-	t.Helper()
-	done := make(chan error, 1)
-	b.loop.Post(func() { b.Write(cdr, func(err error) { done <- err }) })
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-}
-
-// wants waits until b lists n records with an end.
-func wants(t *testing.T, b *Ledger, n int) []roam.CDR {
-	t.Helper()
-	var got []roam.CDR
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		var err error
-		if got, err = b.List(context.Background(), "", "", 100); err != nil {
+	last, end := context.WithCancel(context.Background())
+	var first, second sync.WaitGroup
+	var c Courier = deaf{}
+	if addr != "" {
+		s, err := routesrv.New(routesrv.Config{Redis: "redis://" + addr}, l, roam.Card{Version: 1, Office: office}, f.Node(), f.Boot(), nil, zerolog.Nop())
+		if err != nil {
 			t.Fatal(err)
 		}
-		if len(got) == n {
-			return got
-		}
+		c = s
+		second.Go(func() { s.Run(last) })
 	}
-	t.Fatalf("%d records, want %d", len(got), n)
-	return nil
+	if wrap != nil {
+		c = wrap(c)
+	}
+	b := New(office, l, f, c, m, zerolog.Nop())
+	second.Go(func() { l.Run(last) })
+	second.Go(func() { f.Run(last) })
+	first.Go(func() {
+		if err := b.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	var once sync.Once
+	d := &desk{t, b, m, func() {
+		once.Do(func() {
+			cancel()
+			first.Wait()
+			end()
+			second.Wait()
+			f.Close()
+		})
+	}}
+	t.Cleanup(d.stop)
+	return d
 }
 
-func state(t *testing.T, b *Ledger, id string) (s string) {
+func embedded(t *testing.T) string {
 	t.Helper()
-	rows, err := b.file.Query(context.Background(), `SELECT state FROM cdr WHERE id = ?`, id)
+	e, err := routesrv.StartEmbedded("127.0.0.1:0", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		rows.Scan(&s)
-	}
-	return s
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- e.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return e.Addr()
 }
 
-func reaches(t *testing.T, b *Ledger, id, want string) {
-	t.Helper()
-	got := ""
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if got = state(t, b, id); got == want {
-			return
+func (d *desk) write(cdr roam.CDR) {
+	d.t.Helper()
+	done := make(chan error, 1)
+	within := false
+	d.loop.Do(context.Background(), func() {
+		within = true
+		d.Write(cdr, func(err error) {
+			if within {
+				d.t.Error("done was called in the same turn")
+			}
+			done <- err
+		})
+		within = false
+	})
+	if err := <-done; err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *desk) list(user roam.UserID) []roam.CDR {
+	d.t.Helper()
+	all, err := d.List(context.Background(), user, "", 10_000)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return all
+}
+
+// states is how many records are in each state.
+func (d *desk) states() map[string]int {
+	d.t.Helper()
+	n := map[string]int{}
+	if err := d.each(context.Background(), `SELECT state FROM cdr`, nil, func(s []byte) error { n[string(s)]++; return nil }); err != nil {
+		d.t.Fatal(err)
+	}
+	return n
+}
+
+func (d *desk) eventually(what string, ok func() bool) {
+	d.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			d.t.Fatalf("waited in vain: %s; %v", what, d.states())
 		}
 	}
-	t.Fatalf("record %s is %q, want %q", id, got, want)
 }
 
-func visitorsCall(id string) roam.CDR {
-	now := time.Now().UTC()
-	return roam.CDR{ID: id, Office: "south", Home: "north", User: "1001@north.example", Role: "callee", Kind: roam.InOffice, Roaming: true,
-		Start: now.Add(-time.Minute), Answered: now.Add(-50 * time.Second), End: now, Status: 200, Cause: 16}
-}
-
-func TestVisitorsRecordGoesHomeOnce(t *testing.T) {
-	p := newPost()
-	p.set(false, true)
-	north, stopNorth := run(t, "north", ":memory:", p)
-	defer stopNorth()
-	south, stopSouth := run(t, "south", ":memory:", p)
-	defer stopSouth()
-	open := visitorsCall("a")
-	open.End = time.Time{}
-	write(t, south, open)
-	if got := state(t, south, "a"); got != "open" {
-		t.Errorf("answered: %q, want open", got)
+func (d *desk) gauge(name, home string) (v float64) {
+	for _, f := range d.metrics.Families() {
+		if f.Name == name {
+			f.Read(func(x float64, labels ...string) {
+				if labels[0] == home {
+					v = x
+				}
+			})
+		}
 	}
-	write(t, south, visitorsCall("a"))
-	reaches(t, south, "a", "done")
-	if got := wants(t, north, 1)[0]; got.ID != "a" || got.Office != "south" || got.End.IsZero() || got.Version != 1 {
-		t.Errorf("north has %+v", got)
+	return v
+}
+
+func (d *desk) count(result string) uint64 {
+	n, _ := d.total.With(result).Count()
+	return n
+}
+
+var began = time.Date(2026, 11, 24, 11, 24, 51, 0, time.UTC)
+
+// call is a finished call of a user of north, served by south.
+func call(id string) roam.CDR {
+	return roam.CDR{ID: id, Call: "c7f2", Office: "south", Home: "north", User: "1001@north.example", Role: "callee", Kind: roam.Incoming,
+		From: "3001@west.example", To: "1001@north.example", Roaming: true, Start: began, Answered: began.Add(4 * time.Second),
+		End: began.Add(72 * time.Second), Status: 200, Cause: 16, By: "caller", Reason: "normal"}
+}
+
+func answered(id string) roam.CDR {
+	c := call(id)
+	c.End, c.By, c.Reason, c.Cause = time.Time{}, "", "", 0
+	return c
+}
+
+func TestARecordGoesHomeOnce(t *testing.T) {
+	addr := embedded(t)
+	south, north := open(t, "south", ":memory:", addr, nil), open(t, "north", ":memory:", addr, nil)
+	south.write(answered("1"))
+	if got := south.states(); got["outbox"] != 1 || south.gauge("cdrs_pending", "north") != 0 {
+		t.Errorf("a call that is up: %v, want in the outbox and not pending", got)
+	}
+	south.write(call("1"))
+	local := call("2")
+	local.Home, local.User = "south", "2001@south.example"
+	south.write(local)
+	south.eventually("acknowledged", func() bool { return south.states()["kept"] == 1 })
+	if got := north.list(""); len(got) != 1 || got[0].ID != "1" || !got[0].End.Equal(call("1").End) || got[0].Version != 1 {
+		t.Errorf("north has %+v, want the one record", got)
+	}
+	if got := south.states(); got["own"] != 1 || len(got) != 2 {
+		t.Errorf("south has %v, want one of its own and one kept", got)
+	}
+	if got := north.states(); got["own"] != 1 {
+		t.Errorf("north has %v, want its own", got)
+	}
+	if south.count("written") != 2 || south.count("sent") != 1 || south.count("acknowledged") != 1 || north.count("received") != 1 {
+		t.Error("counted otherwise")
 	}
 }
 
-func TestOwnRecordStays(t *testing.T) {
-	b, stop := run(t, "south", ":memory:", newPost())
-	defer stop()
-	cdr := visitorsCall("own")
-	cdr.Home = "south"
-	write(t, b, cdr)
-	if got := state(t, b, "own"); got != "own" {
-		t.Errorf("state %q, want own", got)
+// Home is killed, and the visited office too, again and again, over a courier that
+// repeats and loses: each record is in the ledger once.
+func TestOnceThroughCrashes(t *testing.T) {
+	addr := embedded(t)
+	dir := t.TempDir()
+	unreliable := func(c Courier) Courier { return &twice{Courier: c} }
+	const rounds, each = 4, 20
+	for round := range rounds {
+		south := open(t, "south", filepath.Join(dir, "south.db"), addr, unreliable)
+		north := open(t, "north", filepath.Join(dir, "north.db"), addr, nil)
+		for i := range each {
+			id := fmt.Sprint(round, "-", i)
+			south.write(answered(id))
+			if i != 7 { // one is up when the office dies
+				south.write(call(id))
+			}
+		}
+		if round == rounds-1 { // those that got lost are sent again
+			south.change(t.Context(), false, func(tx store.Tx) error { _, err := tx.Exec(`UPDATE cdr SET due = '' WHERE state = 'sent'`); return err })
+		}
+		if round%2 == 0 {
+			north.stop()
+		}
+		south.stop()
+		north.stop()
+	}
+	south := open(t, "south", filepath.Join(dir, "south.db"), addr, nil)
+	north := open(t, "north", filepath.Join(dir, "north.db"), addr, nil)
+	south.eventually("all at home", func() bool {
+		south.change(t.Context(), false, func(tx store.Tx) error { _, err := tx.Exec(`UPDATE cdr SET due = '' WHERE state = 'sent'`); return err })
+		south.rouse()
+		return south.states()["kept"] == rounds*each
+	})
+	all := north.list("1001@north.example")
+	cut := 0
+	for _, c := range all {
+		if c.Reason == "restart" {
+			cut++
+		}
+	}
+	if len(all) != rounds*each || cut != rounds {
+		t.Errorf("home has %d records, %d cut off, want %d and %d", len(all), cut, rounds*each, rounds)
+	}
+	if got := north.count("refused"); got != 0 {
+		t.Errorf("%d refused", got)
 	}
 }
 
-// South's process dies during a call, with the store away; its record still reaches home, once.
-func TestDeathDuringACall(t *testing.T) {
-	p := newPost()
-	p.set(true, false)
+// A call that a crash cut off ends when the office was last known to run, and never before its answer.
+func TestCutOff(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "office.db")
-	south, stop := run(t, "south", path, p)
-	write(t, south, visitorsCall("finished"))
-	open := visitorsCall("up")
-	open.End = time.Time{}
-	write(t, south, open)
-	stop()
-	south, stop = run(t, "south", path, p)
-	defer stop()
-	reaches(t, south, "up", "outbox")
-	p.set(false, false)
-	south.nudge()
-	north, stopNorth := run(t, "north", ":memory:", p)
-	defer stopNorth()
-	for _, cdr := range wants(t, north, 2) {
-		if cdr.ID == "up" && (cdr.Reason != "restart" || cdr.End.IsZero()) {
-			t.Errorf("the cut call's record: %+v", cdr)
-		}
-	}
-	reaches(t, south, "finished", "done")
-}
-
-func TestForeignRecordIsRefused(t *testing.T) {
-	p := newPost()
-	north, stop := run(t, "north", ":memory:", p)
-	defer stop()
-	if err := north.keep("x", "west", []byte(`{"id":"x","home":"north","office":"south"}`)); err != nil {
+	b := open(t, "south", path, "", nil)
+	b.write(answered("long"))
+	late := answered("late")
+	late.Start, late.Answered = began.Add(70*time.Second), began.Add(75*time.Second)
+	b.write(late)
+	b.write(call("over"))
+	if err := b.change(t.Context(), false, func(tx store.Tx) error {
+		_, err := tx.Exec(`INSERT INTO cdr_alive VALUES (1, ?)`, stamp(began.Add(60*time.Second)))
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
-	if got := state(t, north, "x"); got != "" {
-		t.Errorf("a record that west sent of a call at south is %q", got)
+	b.stop()
+	b = open(t, "south", path, "", nil)
+	b.eventually("closed", func() bool { return b.count("written") == 2 })
+	want := map[string]struct {
+		end    time.Time
+		reason string
+	}{"long": {began.Add(60 * time.Second), "restart"}, "late": {began.Add(75 * time.Second), "restart"}, "over": {call("").End, "normal"}}
+	for _, c := range b.list("") {
+		if w := want[c.ID]; !c.End.Equal(w.end) || c.Reason != w.reason || c.Reason == "restart" && (c.By != "office" || c.Cause != 41) {
+			t.Errorf("%s: got %v %s %s %d, want %v", c.ID, c.End, c.By, c.Reason, c.Cause, w)
+		}
+	}
+	if got := b.states(); got["outbox"] != 3 {
+		t.Errorf("got %v, want all in the outbox", got)
+	}
+	if n, when := b.gauge("cdrs_pending", "north"), b.gauge("cdr_oldest_pending_timestamp_seconds", "north"); n != 3 || when != float64(began.Add(60*time.Second).Unix()) {
+		t.Errorf("pending %v since %v", n, when)
+	}
+}
+
+// An acknowledgement of an older version does not close a newer one, and closes one that
+// was not yet marked as sent.
+func TestAcknowledgementNamesTheVersion(t *testing.T) {
+	b := open(t, "south", ":memory:", "", nil)
+	ctx := t.Context()
+	b.write(call("1"))
+	old, _ := newRow(call("1"), outbox)
+	longer := call("1")
+	longer.End = longer.End.Add(time.Minute)
+	b.write(longer)
+	for _, step := range []struct{ receipt, want string }{{old.receipt(), outbox}, {"1", outbox}, {"", outbox}, {"x y", outbox}} {
+		if err := b.acknowledged(ctx, []string{step.receipt}); err != nil || b.states()[step.want] != 1 {
+			t.Errorf("%q: %v, %v, want %s", step.receipt, b.states(), err, step.want)
+		}
+	}
+	now, _ := newRow(longer, outbox)
+	b.acknowledged(ctx, []string{now.receipt()})
+	if b.states()[kept] != 1 {
+		t.Errorf("%v, want kept", b.states())
+	}
+	b.change(ctx, false, func(tx store.Tx) error { return markSent(tx, []row{now}, time.Now()) })
+	if b.states()[kept] != 1 {
+		t.Errorf("%v after a late mark, want kept", b.states())
+	}
+}
+
+// The wait for an acknowledgement doubles.
+func TestPatience(t *testing.T) {
+	b := open(t, "south", ":memory:", "", nil)
+	b.write(call("1"))
+	r, _ := newRow(call("1"), outbox)
+	for i, want := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 32 * time.Minute, 64 * time.Minute, 128 * time.Minute, 256 * time.Minute, maxPatience, maxPatience} {
+		if err := b.change(t.Context(), false, func(tx store.Tx) error { return markSent(tx, []row{r}, began) }); err != nil {
+			t.Fatal(err)
+		}
+		due := ""
+		b.each(t.Context(), `SELECT due FROM cdr`, nil, func(s []byte) error { due = string(s); return nil })
+		if due != stamp(began.Add(want)) {
+			t.Errorf("try %d: due %s, want after %v", i, due, want)
+		}
+	}
+	longer := call("1")
+	longer.End = longer.End.Add(time.Minute)
+	b.write(longer)
+	if some, err := b.unsent(t.Context()); err != nil || len(some) != 1 {
+		t.Errorf("got %v, %v, want the new version sent at once", some, err)
+	}
+}
+
+func TestForged(t *testing.T) {
+	b := open(t, "north", ":memory:", "", nil)
+	ctx := t.Context()
+	good, err := newRow(call("1"), own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(fn func(*roam.CDR)) row {
+		c := call("1")
+		fn(&c)
+		r, err := newRow(c, own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for what, c := range map[string]struct {
+		r       row
+		receipt string
+		from    roam.OfficeID
+	}{
+		"not JSON":            {row{record: []byte("{")}, "1", "south"},
+		"deep":                {row{record: []byte(strings.Repeat("[", 20000))}, "1", "south"},
+		"long":                {row{record: []byte(`{"x":"` + strings.Repeat("x", maxRecord) + `"}`)}, "1", "south"},
+		"another home":        {change(func(c *roam.CDR) { c.Home = "west" }), good.receipt(), "south"},
+		"of another office":   {good, good.receipt(), "west"},
+		"of ours":             {change(func(c *roam.CDR) { c.Office = "north" }), good.receipt(), "north"},
+		"not ended":           {change(func(c *roam.CDR) { c.End = time.Time{} }), "1 ", "south"},
+		"ended before it was": {change(func(c *roam.CDR) { c.End = c.Start.Add(-1) }), good.receipt(), "south"},
+		"another id":          {good, "2 " + good.ended, "south"},
+	} {
+		before := b.count("refused")
+		if err := b.keep(ctx, c.receipt, c.from, c.r.record); err != nil {
+			t.Errorf("%s: got %v, want it put aside", what, err)
+		}
+		if n := b.states(); b.count("refused") != before+1 || len(n) != 0 {
+			t.Errorf("%s: %v, not refused", what, n)
+		}
+	}
+	n := 0
+	b.each(ctx, `SELECT why FROM cdr_refused`, nil, func(why []byte) error { n++; return nil })
+	if n != 9 {
+		t.Errorf("%d put aside, want 9", n)
+	}
+	// The same record again, with an earlier end, of another office: nothing changes. A later end of the same does.
+	shorter, longer := change(func(c *roam.CDR) { c.End = c.End.Add(-time.Second) }), change(func(c *roam.CDR) { c.End = c.End.Add(time.Second) })
+	foreign := change(func(c *roam.CDR) { c.Office, c.End = "west", c.End.Add(time.Hour) })
+	for i, step := range []struct {
+		r    row
+		from roam.OfficeID
+		end  time.Duration
+	}{{good, "south", 0}, {good, "south", 0}, {shorter, "south", 0}, {foreign, "west", 0}, {longer, "south", time.Second}, {good, "south", time.Second}} {
+		if err := b.keep(ctx, step.r.receipt(), step.from, step.r.record); err != nil {
+			t.Fatal(err)
+		}
+		if all := b.list(""); len(all) != 1 || !all[0].End.Equal(call("").End.Add(step.end)) || all[0].Office != "south" {
+			t.Errorf("step %d: got %+v", i, all)
+		}
+	}
+	if got := b.count("repeated"); got != 4 {
+		t.Errorf("%d repeated, want 4", got)
 	}
 }
 
 func TestListPages(t *testing.T) {
-	b, stop := run(t, "south", ":memory:", newPost())
-	defer stop()
-	for i, id := range []string{"a", "b", "c"} {
-		cdr := visitorsCall(id)
-		cdr.Start = cdr.Start.Add(time.Duration(i) * time.Second)
-		write(t, b, cdr)
+	b := open(t, "south", ":memory:", "", nil)
+	for i := range 10 {
+		c := call(fmt.Sprint(i))
+		c.Start = began.Add(time.Duration(i/2) * time.Second) // two at each time
+		if i%5 == 0 {
+			c.User = "1002@north.example"
+		}
+		b.write(c)
 	}
-	first, err := b.List(context.Background(), "1001@north.example", "", 2)
-	if err != nil || len(first) != 2 || first[0].ID != "c" || first[1].ID != "b" {
-		t.Fatalf("first page %v, %v", first, err)
+	var got []string
+	for after := ""; ; {
+		page, err := b.List(t.Context(), "1001@north.example", after, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, c := range page {
+			got = append(got, c.ID)
+		}
+		after = page[len(page)-1].ID
 	}
-	if next, _ := b.List(context.Background(), "", "b", 2); len(next) != 1 || next[0].ID != "a" {
-		t.Errorf("next page %v", next)
+	if want := "9 8 7 6 4 3 2 1"; strings.Join(got, " ") != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+}
+
+func TestView(t *testing.T) {
+	b := open(t, "south", ":memory:", "", nil)
+	b.write(call("1"))
+	missed := call("2")
+	missed.Answered, missed.Status, missed.Reason = time.Time{}, 486, "busy"
+	b.write(missed)
+	b.write(answered("3"))
+	var got []string
+	if err := b.each(t.Context(), `SELECT id || ' ' || call || ' ' || coalesce(talk_s, '-') || ' ' || caller || ' ' || callee || ' ' || kind || ' ' || roaming || ' ' || status || ' ' || coalesce(why, '-') || ' ' || state FROM calls`,
+		nil, func(line []byte) error { got = append(got, string(line)); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"3 c7f2 - 3001@west.example 1001@north.example from-office 1 200 - outbox",
+		"2 c7f2 - 3001@west.example 1001@north.example from-office 1 486 busy outbox",
+		"1 c7f2 68.0 3001@west.example 1001@north.example from-office 1 200 normal outbox"}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestFailureIsSaid(t *testing.T) {
+	b := open(t, "south", ":memory:", "", nil)
+	b.stop()
+	got := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	b.loop = loop.New(1, 1)
+	go b.loop.Run(ctx)
+	b.loop.Do(ctx, func() { b.Write(call("1"), func(err error) { got <- err }) })
+	if err := <-got; err != store.ErrClosed {
+		t.Errorf("got %v, want %v", err, store.ErrClosed)
+	}
+	if b.count("failed") != 1 {
+		t.Error("not counted")
+	}
+}
+
+// The form of a record between offices: version 1 stays readable for ever.
+func TestGolden(t *testing.T) {
+	text, err := os.ReadFile("testdata/cdr.v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cdr roam.CDR
+	if err := json.Unmarshal(text, &cdr); err != nil {
+		t.Fatal(err)
+	}
+	if cdr.Call != "c7f2" || cdr.Media[1].Lost != 7 || !cdr.End.Equal(time.Date(2026, 11, 24, 11, 26, 3, 250e6, time.UTC)) || !cdr.Roaming {
+		t.Errorf("got %+v", cdr)
+	}
+	if r, err := newRow(cdr, own); err != nil || string(r.record)+"\n" != string(text) {
+		t.Errorf("got %s, %v, want %s", r.record, err, text)
 	}
 }

@@ -1,0 +1,141 @@
+package billing
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/store"
+)
+
+const (
+	refusedKept = 10_000          // newest rows of cdr_refused
+	aliveEvery  = 5 * time.Second // so exact is the end of a call that a crash cut off
+	cutOff      = 41              // Q.850, temporary failure
+)
+
+// keep takes a record that came for us; nil once it is safe from power loss, or refused for
+// good, so that the sender may forget it.
+func (b *Ledger) keep(ctx context.Context, receipt string, from roam.OfficeID, record []byte) error {
+	r, bad := received(receipt, from, b.office, record)
+	if bad != nil {
+		b.total.Add(1, "refused")
+		b.log.Warn().Str("event", "cdr.refused").Str("from", string(from)).Err(bad).Msg("charging record refused")
+		return b.change(ctx, false, func(tx store.Tx) error { return refuse(tx, receipt, from, record, bad) })
+	}
+	changed := false
+	err := b.change(ctx, true, func(tx store.Tx) (err error) {
+		changed, err = r.admit(tx, b.file.Boot())
+		return err
+	})
+	switch {
+	case err != nil:
+	case changed:
+		b.total.Add(1, "received")
+	default:
+		b.total.Add(1, "repeated")
+	}
+	return err
+}
+
+// refuse keeps what is no record of ours for people to look at.
+func refuse(tx store.Tx, receipt string, from roam.OfficeID, record []byte, why error) error {
+	record = record[:min(len(record), maxRecord)]
+	if _, err := tx.Exec(`INSERT INTO cdr_refused (at, office, id, why, record) VALUES (?, ?, ?, ?, ?)`,
+		stamp(time.Now()), string(from), receipt, why.Error(), string(record)); err != nil {
+		return err
+	}
+	_, err := tx.Exec(`DELETE FROM cdr_refused WHERE n <= (SELECT max(n) FROM cdr_refused) - ?`, refusedKept)
+	return err
+}
+
+// stayAlive notes now and then that we run, while calls are up.
+func (b *Ledger) stayAlive(ctx context.Context) {
+	tick := time.NewTicker(aliveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if b.calls.Load() > 0 {
+				b.change(ctx, false, func(tx store.Tx) error {
+					_, err := tx.Exec(`INSERT INTO cdr_alive VALUES (1, ?) ON CONFLICT DO UPDATE SET at = excluded.at`, stamp(now))
+					return err
+				})
+			}
+		}
+	}
+}
+
+// closeOpen ends the records that an earlier run left open: at the last time that it is
+// known to have run, since nobody may be charged for more.
+func (b *Ledger) closeOpen(ctx context.Context) error {
+	var alive time.Time
+	var open []roam.CDR
+	if err := b.each(ctx, `SELECT at FROM cdr_alive`, nil, func(text []byte) (err error) {
+		alive, err = time.Parse(layout, string(text))
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := b.each(ctx, `SELECT record FROM cdr WHERE ended = '' AND boot <> ?`, []any{int64(b.file.Boot())}, func(text []byte) error {
+		var cdr roam.CDR
+		err := json.Unmarshal(text, &cdr)
+		open = append(open, cdr)
+		return err
+	}); err != nil || len(open) == 0 {
+		return err
+	}
+	err := b.change(ctx, true, func(tx store.Tx) error {
+		for _, cdr := range open {
+			if err := b.cut(tx, cdr, alive); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		b.total.Add(uint64(len(open)), "written")
+		b.log.Warn().Str("event", "cdr.closed").Int("calls", len(open)).Msg("calls of the last run closed")
+	}
+	return err
+}
+
+func (b *Ledger) cut(tx store.Tx, cdr roam.CDR, at time.Time) error {
+	cdr.End, cdr.By, cdr.Reason, cdr.Cause = at, "office", "restart", cutOff
+	for _, t := range []time.Time{cdr.Start, cdr.Answered} {
+		if cdr.End.Before(t) {
+			cdr.End = t
+		}
+	}
+	state := own
+	if cdr.Home != b.office && cdr.Home != "" {
+		state = outbox
+	}
+	r, err := newRow(cdr, state)
+	if err != nil {
+		return err
+	}
+	return r.replace(tx, b.file.Boot())
+}
+
+// each gives the one column of every row of q.
+func (b *Ledger) each(ctx context.Context, q string, args []any, fn func(text []byte) error) error {
+	rows, err := b.file.Query(ctx, q, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var text []byte
+		if err := rows.Scan(&text); err != nil {
+			return err
+		}
+		if err := fn(text); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

@@ -1,0 +1,134 @@
+package billing
+
+import (
+	"context"
+	"time"
+
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/store"
+)
+
+const (
+	sendAtOnce  = 100
+	patience    = time.Minute   // for an acknowledgement; doubled each time
+	maxPatience = 6 * time.Hour // a home that is away for days is not drowned
+	look        = 5 * time.Second
+)
+
+func (b *Ledger) rouse() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// send brings the outbox onto its way, until ctx ends: new records at once, unacknowledged
+// ones again after a while. While the courier cannot, it looks now and then.
+func (b *Ledger) send(ctx context.Context) {
+	for ctx.Err() == nil {
+		more, err := b.sendSome(ctx)
+		if more {
+			continue
+		}
+		wake := b.wake
+		if err != nil {
+			wake = nil // one more record is no reason to try sooner
+			b.log.Debug().Str("event", "cdr.waiting").Err(err).Msg("charging records wait")
+		}
+		select {
+		case <-ctx.Done():
+		case <-wake:
+		case <-time.After(look):
+		}
+	}
+}
+
+// sendSome sends one batch; more says that there may be another.
+func (b *Ledger) sendSome(ctx context.Context) (more bool, err error) {
+	some, err := b.unsent(ctx)
+	if err != nil || len(some) == 0 {
+		return false, err
+	}
+	var gone []row
+	for _, r := range some {
+		if err = b.courier.Send(ctx, roam.OfficeID(r.home), r.record, r.receipt()); err != nil {
+			break
+		}
+		gone = append(gone, r)
+	}
+	if len(gone) == 0 {
+		return false, err
+	}
+	b.total.Add(uint64(len(gone)), "sent")
+	marked := b.change(ctx, false, func(tx store.Tx) error { return markSent(tx, gone, time.Now()) })
+	if err == nil {
+		err = marked
+	}
+	return err == nil && len(some) == sendAtOnce, err
+}
+
+// unsent is what should be on its way and is not, or has been for too long; oldest first.
+func (b *Ledger) unsent(ctx context.Context) (some []row, err error) {
+	rows, err := b.file.Query(ctx, `SELECT id, home, ended, record FROM cdr
+		WHERE state IN ('outbox', 'sent') AND ended <> '' AND due <= ? ORDER BY due, ended LIMIT ?`, stamp(time.Now()), sendAtOnce)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r row
+		if err := rows.Scan(&r.id, &r.home, &r.ended, &r.record); err != nil {
+			return nil, err
+		}
+		some = append(some, r)
+	}
+	return some, rows.Err()
+}
+
+// markSent notes when each is to be sent again. One that was acknowledged, or written
+// anew, meanwhile is left alone.
+func markSent(tx store.Tx, gone []row, now time.Time) error {
+	for _, r := range gone {
+		rows, err := tx.Query(`SELECT tries FROM cdr WHERE id = ?`, r.id)
+		if err != nil {
+			return err
+		}
+		tries := 0
+		for rows.Next() {
+			err = rows.Scan(&tries)
+		}
+		if rows.Close(); err != nil {
+			return err
+		}
+		wait := maxPatience
+		if tries < 16 {
+			wait = min(patience<<tries, maxPatience)
+		}
+		if _, err := tx.Exec(`UPDATE cdr SET state = 'sent', due = ?, tries = tries + 1 WHERE id = ? AND ended = ? AND state <> 'kept'`,
+			stamp(now.Add(wait)), r.id, r.ended); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// acknowledged closes what homes have kept.
+func (b *Ledger) acknowledged(ctx context.Context, receipts []string) error {
+	var closed int64
+	err := b.change(ctx, true, func(tx store.Tx) error {
+		closed = 0
+		for _, text := range receipts {
+			id, ended := readReceipt(text)
+			n, err := tx.Exec(`UPDATE cdr SET state = 'kept' WHERE id = ? AND ended = ? AND state IN ('outbox', 'sent')`, id, ended)
+			if err != nil {
+				return err
+			}
+			closed += n
+		}
+		return nil
+	})
+	if err == nil {
+		b.total.Add(uint64(closed), "acknowledged")
+	}
+	return err
+}

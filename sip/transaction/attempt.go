@@ -163,7 +163,7 @@ func (a *attempt) provisional(m *sip.Message) {
 		if !a.waiting {
 			a.end.Stop()
 		}
-		if a.c.taken {
+		if a.c.cancelled {
 			a.cancel()
 		}
 	}

@@ -17,12 +17,12 @@ type Client struct {
 	build func(w *sip.Writer, f *sip.Flow) error
 	on    func(res *sip.Message, err error)
 
-	hops   []sip.Hop // still to try
-	try    *attempt  // the one under way, or the last
-	over   bool      // on has had its last word
-	heard  bool      // any response has come
-	taken  bool      // Cancel was called
-	reason string    // of the CANCEL
+	hops      []sip.Hop // still to try
+	try       *attempt  // the one under way, or the last
+	over      bool      // on has had its last word
+	heard     bool      // any response has come
+	cancelled bool      // Cancel was called
+	reason    string    // of the CANCEL
 }
 
 // Target is the destination of t: its flow while that lives, else its URI. A
@@ -81,10 +81,10 @@ func unreachable(err error) error {
 
 // next tries the next hop; without one the request has failed with err.
 func (c *Client) next(err error) {
-	if c.taken {
+	if c.cancelled {
 		err = ErrCancelled
 	}
-	if c.taken || len(c.hops) == 0 {
+	if c.cancelled || len(c.hops) == 0 {
 		c.finish(nil, err)
 		return
 	}
@@ -93,7 +93,7 @@ func (c *Client) next(err error) {
 	sender := c.layer.sender
 	loop.Ask(c.layer.loop, reachFor, func(ctx context.Context) (*sip.Flow, error) { return sender.Open(ctx, hop) },
 		func(f *sip.Flow, err error) {
-			if err == nil && !c.taken {
+			if err == nil && !c.cancelled {
 				if err = c.send(f); err == nil {
 					return
 				}
@@ -128,7 +128,7 @@ func via(f *sip.Flow, branch string) string {
 }
 
 // mayMove says that the next hop may be tried after the one that failed.
-func (c *Client) mayMove() bool { return !c.over && !c.taken && len(c.hops) > 0 }
+func (c *Client) mayMove() bool { return !c.over && !c.cancelled && len(c.hops) > 0 }
 
 // provisional passes a 101-199 on.
 func (c *Client) provisional(res *sip.Message) {
@@ -151,10 +151,10 @@ func (c *Client) finish(res *sip.Message, err error) {
 // none comes for 64*T1, on gets a 487 of our own making. An INVITE that was not sent yet
 // is not sent any more: on gets ErrCancelled.
 func (c *Client) Cancel(reason string) {
-	if c.over || c.taken {
+	if c.over || c.cancelled {
 		return
 	}
-	c.taken, c.reason = true, reason
+	c.cancelled, c.reason = true, reason
 	if c.try != nil && c.try.state == proceeding {
 		c.try.cancel()
 	}

@@ -72,6 +72,9 @@ func TestFull(t *testing.T) {
 		if got := o.One(); got.Line() != "SIP/2.0 503 Service Unavailable" || got.Header(sip.RetryAfter) == "" {
 			t.Errorf("got %q", got.Text)
 		}
+		if got := o.len(); got != 1 {
+			t.Errorf("%d transactions, want 1", got)
+		}
 		o.In(phone, request("REGISTER", "z9hG4bKc", "", ""))
 		if got := o.Take(); len(got) != 0 {
 			t.Errorf("REGISTER over UDP: got %q, want nothing", siptest.Lines(got))

@@ -22,8 +22,8 @@ const (
 )
 
 // Server is a server transaction. A REGISTER or OPTIONS answered in the turn it came in leaves
-// nothing behind (8.2.7), nor does an INVITE refused in its turn: its repetition is refused
-// again, so a stranger gets one packet for one. Hold keeps it; without, tx and its request
+// nothing behind (8.2.7), nor does a request refused in its turn outside a dialog: its repetition is
+// refused again, so a stranger gets one packet for one. Hold keeps it; without, tx and its request
 // end with the turn.
 type Server struct {
 	layer  *Layer

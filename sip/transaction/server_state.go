@@ -36,15 +36,17 @@ func (s *Server) gone() {
 	l.count()
 }
 
-// forgotten says that an answer with code ends the transaction with its turn (8.2.7).
+// forgotten says that an answer with code ends the transaction at once (8.2.7). What is refused
+// in its turn outside a dialog changed nothing and would be refused again, so that a flood
+// finds nothing to fill.
 func (s *Server) forgotten(code int) bool {
-	switch s.method {
-	case sip.REGISTER, sip.OPTIONS, sip.CANCEL:
+	switch {
+	case s.method == sip.REGISTER || s.method == sip.OPTIONS || s.method == sip.CANCEL:
 		return true
-	case sip.INVITE:
-		return !s.held && code >= 300 && s.req.ToTag() == ""
+	case !s.held && code >= 300 && (code == 481 || s.req.ToTag() == ""):
+		return true
 	}
-	return s.flow.Transport.Stream() // Timer J is 0
+	return s.method != sip.INVITE && s.flow.Transport.Stream() // Timer J is 0
 }
 
 // send sends an answer and goes to the state that follows from it (17.2).

@@ -164,7 +164,7 @@ func TestWithoutState(t *testing.T) {
 		method string
 		code   int
 		same   bool
-	}{{"REGISTER", 200, true}, {"OPTIONS", 200, true}, {"INVITE", 407, false}, {"INVITE", 403, false}} {
+	}{{"REGISTER", 200, true}, {"OPTIONS", 200, true}, {"INVITE", 407, false}, {"INVITE", 403, false}, {"MESSAGE", 403, false}} {
 		handled := 0
 		h := func(tx *Server, req *sip.Message) error {
 			if req.Method() == sip.ACK {
@@ -409,6 +409,18 @@ func TestUnwritable(t *testing.T) {
 		})
 		if got := o.One().Line(); got != "SIP/2.0 500 Server Internal Error" {
 			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// A request of a dialog nobody knows leaves nothing either.
+func TestUnknownDialog(t *testing.T) {
+	run(t, 0, func(*Server, *sip.Message) error { return roam.NoDialog }, func(t *testing.T, o *office) {
+		for _, method := range []string{"BYE", "INVITE"} {
+			o.In(phone, request(method, "z9hG4bKa", "2", ""))
+			if got := o.One().Line(); got != "SIP/2.0 481 Call/Transaction Does Not Exist" || o.len() != 0 {
+				t.Errorf("%s: got %q and %d transactions, want 481 and none", method, got, o.len())
+			}
 		}
 	})
 }

@@ -112,9 +112,9 @@ type Dialog struct {
 	phase  phase
 
 	callID, local string
-	self          string // our From in requests, with the tag
-	peer          *peer  // the other end: of several forks the last heard of, then the one that answered
-	forks         []*peer
+	self          string  // our From in requests, with the tag
+	peer          *peer   // the other end: of several forks the last heard of, then the one that answered
+	forks         []*peer // early dialogs; after the end, who answered too late
 	contact       func(f *sip.Flow) string
 	seq           uint32 // CSeq of our last request
 
@@ -195,6 +195,7 @@ func (d *Dialog) gone() {
 	for _, p := range d.forks {
 		d.leave(p)
 	}
+	d.forks = nil // from now on: those that answered too late
 }
 
 // answered takes d from those that wait for the answer to a connection's INVITE.

@@ -12,7 +12,7 @@ import (
 // is named as RFC 2543 does. The key is borrowed until the next one is asked for.
 func (l *Layer) serverKey(m *sip.Message, method sip.Method) []byte {
 	via := m.Value(sip.Via)
-	branch, _ := branchOf(via)
+	branch := branchOf(via)
 	k := append(l.key[:0], byte(method))
 	if method == sip.Other {
 		k = append(append(k, m.MethodText()...), ' ')
@@ -62,15 +62,13 @@ func firstValue(via []byte) []byte {
 	return via
 }
 
-// branchOf is the branch of the topmost Via, nil when it has none; single says that no
-// other value follows in the same field. It allocates nothing.
-func branchOf(via []byte) (branch []byte, single bool) {
+// branchOf is the branch of the topmost Via, nil when it has none. It allocates nothing.
+func branchOf(via []byte) []byte {
 	v := firstValue(via)
-	single = len(v) == len(via)
 	for {
 		i := bytes.IndexByte(v, ';')
 		if i < 0 {
-			return nil, single
+			return nil
 		}
 		v = v[i+1:]
 		p := v
@@ -78,7 +76,7 @@ func branchOf(via []byte) (branch []byte, single bool) {
 			p = v[:j]
 		}
 		if name, value, found := bytes.Cut(p, []byte("=")); found && bytes.EqualFold(bytes.TrimSpace(name), []byte("branch")) {
-			return bytes.TrimSpace(value), single
+			return bytes.TrimSpace(value)
 		}
 	}
 }
@@ -102,7 +100,7 @@ func appendSentBy(k, via []byte) []byte {
 	return k
 }
 
-// manyVias says that m has more than one Via field.
+// manyVias says that m has more than one Via, in one field or several.
 func manyVias(m *sip.Message) bool {
 	n := 0
 	for range m.Values(sip.Via) {

@@ -163,12 +163,10 @@ func (l *Layer) receive(m *sip.Message) {
 // response gives a response to its client transaction (17.1.3). One that names
 // another Via below ours was not meant for us (8.1.3.3).
 func (l *Layer) response(m *sip.Message) {
-	via := m.Value(sip.Via)
-	branch, single := branchOf(via)
-	if !single || manyVias(m) {
+	if manyVias(m) {
 		return
 	}
-	l.key = append(append(l.key[:0], branch...), byte(m.Method()))
+	l.key = append(append(l.key[:0], branchOf(m.Value(sip.Via))...), byte(m.Method()))
 	if a := l.clients[string(l.key)]; a != nil {
 		a.response(m)
 		return

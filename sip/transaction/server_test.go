@@ -299,6 +299,26 @@ func TestCancel(t *testing.T) {
 	})
 }
 
+// A handler that answers 487 later is told of a repeated CANCEL no more.
+func TestCancelToldOnce(t *testing.T) {
+	var tx *Server
+	told := 0
+	h := func(s *Server, _ *sip.Message) error {
+		tx = s.Hold()
+		tx.OnCancel(func(*sip.Message) { told++ })
+		return nil
+	}
+	run(t, 33*time.Second, h, func(t *testing.T, o *office) {
+		o.In(phone, request("INVITE", "z9hG4bKa", "", ""))
+		o.In(phone, request("CANCEL", "z9hG4bKa", "", ""))
+		o.In(phone, request("CANCEL", "z9hG4bKa", "", ""))
+		if told != 1 {
+			t.Errorf("told %d times, want 1", told)
+		}
+		o.Do(func() { tx.Reply(487) })
+	})
+}
+
 // A CANCEL that comes while the handler still asks somebody is told when it can be.
 func TestEarlyCancel(t *testing.T) {
 	var tx *Server

@@ -22,8 +22,8 @@ type demo struct {
 const (
 	aliceTone = 440
 	otherTone = 660
-	talkFor   = 1500 * time.Millisecond
-	hearFor   = 700 * time.Millisecond
+	talkFor   = 2500 * time.Millisecond
+	hearFor   = 1500 * time.Millisecond
 )
 
 // Run is kong's. It runs three offices of its own on free ports, so that it disturbs nobody.

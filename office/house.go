@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 
@@ -67,7 +68,9 @@ func (h *House) serve(ctx context.Context, control *controlListener, pages net.L
 	run, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var offices, people sync.WaitGroup
+	meet := h.together()
 	for _, o := range h.Offices {
+		o.meet = meet
 		offices.Go(func() {
 			if err := o.Run(run); err != nil {
 				fail(err)
@@ -110,6 +113,21 @@ func (h *House) serve(ctx context.Context, control *controlListener, pages net.L
 		return nil
 	}
 	return context.Cause(run)
+}
+
+// together makes a function in which each office waits for all others to have come so far, or ctx to end.
+func (h *House) together() func(context.Context) {
+	var here atomic.Int32
+	all := make(chan struct{})
+	return func(ctx context.Context) {
+		if int(here.Add(1)) == len(h.Offices) {
+			close(all)
+		}
+		select {
+		case <-all:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // close gives back what New took for offices that will not run.

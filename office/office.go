@@ -8,6 +8,7 @@
 package office
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,6 +45,7 @@ type Office struct {
 	mu  sync.Mutex // guards cfg
 	cfg Config
 
+	meet    func(context.Context) // nil, or waits until the other offices of the house have settled
 	log     zerolog.Logger
 	made    time.Time
 	ready   chan struct{} // closed when phones are served
@@ -86,7 +88,7 @@ func New(cfg Config, log zerolog.Logger) (o *Office, err error) {
 	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
 		return nil, err
 	}
-	if o.file, err = store.Open(filepath.Join(cfg.State, "office.db"), registrar.Schema, billing.Schema); err != nil {
+	if o.file, err = store.Open(filepath.Join(cfg.State, "office.db"), registrar.Schema, billing.Schema, schema); err != nil {
 		return nil, err
 	}
 	return o, o.wire(cfg)
@@ -117,6 +119,9 @@ func (o *Office) wire(cfg Config) (err error) {
 		return err
 	}
 	o.routes.Owned(o.reg.Owned)
+	if err := o.recall(context.Background()); err != nil {
+		return err
+	}
 	o.layer.OnClosed(o.reg.Closed)
 	o.table = dialog.New(o.loop, o.layer, o.mux(), o.log)
 	o.sw.Serve(o.reg, o.table)

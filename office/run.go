@@ -11,10 +11,12 @@ import (
 	"github.com/siproam/siproam/roam"
 )
 
-// How long stopping may take: calls get drainFor to end with their records, every part after it stopFor.
+// How long things may take: calls get drainFor to end with their records, every stage after it stopFor; at the start
+// the routing store gets settleFor to learn our users' names, before phones are served without it.
 const (
-	drainFor = 1200 * time.Millisecond
-	stopFor  = 600 * time.Millisecond
+	drainFor  = 1200 * time.Millisecond
+	stopFor   = 600 * time.Millisecond
+	settleFor = 1500 * time.Millisecond
 )
 
 // health is what the office knows of itself; it is read from anywhere.
@@ -24,9 +26,10 @@ type health struct {
 	reloaded atomic.Int64 // Unix seconds
 }
 
-// part is one of the office's runners.
+// part is one of the office's runners. Those of one stage stop together.
 type part struct {
 	name  string
+	stage int
 	stop  context.CancelFunc
 	ended chan struct{} // closed when it has returned
 }
@@ -35,16 +38,23 @@ type part struct {
 type runner struct {
 	o     *Office
 	parts []*part
+	stage int
 
 	once sync.Once
 	fail chan struct{} // closed when a part ended with an error
 	err  error         // of that part; read after fail is closed
 }
 
-// start runs one part until it is stopped. A part that returns earlier with an error ends the office.
+// start begins a stage: it runs one part until it is stopped. A part that returns earlier with an error ends the office.
 func (r *runner) start(name string, run func(context.Context) error) {
+	r.stage++
+	r.beside(name, run)
+}
+
+// beside runs one more part in the stage begun last.
+func (r *runner) beside(name string, run func(context.Context) error) {
 	ctx, stop := context.WithCancel(context.Background())
-	p := &part{name: name, stop: stop, ended: make(chan struct{})}
+	p := &part{name: name, stage: r.stage, stop: stop, ended: make(chan struct{})}
 	r.parts = append(r.parts, p)
 	go func() {
 		defer close(p.ended)
@@ -56,13 +66,23 @@ func (r *runner) start(name string, run func(context.Context) error) {
 
 // stop ends what was started, last first. A part that does not end in time is left behind and named.
 func (r *runner) stop() {
-	for i := len(r.parts) - 1; i >= 0; i-- {
-		p := r.parts[i]
-		p.stop()
-		select {
-		case <-p.ended:
-		case <-time.After(stopFor):
-			r.o.log.Error().Str("event", "office.stuck").Str("part", p.name).Msg("part did not stop in time")
+	for ; r.stage > 0; r.stage-- {
+		for _, p := range r.parts {
+			if p.stage == r.stage {
+				p.stop()
+			}
+		}
+		late := time.After(stopFor)
+		for _, p := range r.parts {
+			if p.stage != r.stage {
+				continue
+			}
+			select {
+			case <-p.ended:
+			case <-late:
+				r.o.log.Error().Str("event", "office.stuck").Str("part", p.name).Msg("part did not stop in time")
+				late = time.After(0)
+			}
 		}
 	}
 }
@@ -86,7 +106,12 @@ func (o *Office) Run(ctx context.Context) error {
 		return fmt.Errorf("office %s: %w", o.Name(), err)
 	}
 	r.start("routing store", o.routes.Run)
-	r.start("charging records", o.ledger.Run)
+	r.beside("charging records", o.ledger.Run) // waits in a question to the routing store, which ends with its client
+	r.beside("memory", o.remember)
+	o.settle(ctx)
+	if o.meet != nil {
+		o.meet(ctx)
+	}
 	r.start("transport", func(ctx context.Context) error { return o.transport.Serve(ctx, o.layer) })
 	stopLog := o.logMessages()
 	defer stopLog()
@@ -105,6 +130,22 @@ func (o *Office) Run(ctx context.Context) error {
 	o.health.serving.Store(false)
 	o.drain()
 	return err
+}
+
+// settle gives the routing store a moment to learn our users' names and our card, so that the first phone that visits
+// another office is known there. Without a routing store phones are served all the same.
+func (o *Office) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleFor)
+	defer cancel()
+	look := time.NewTicker(2 * time.Millisecond)
+	defer look.Stop()
+	for !o.routes.Published() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
 }
 
 // drain refuses new calls and waits until those there are have ended, with their records.

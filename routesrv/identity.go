@@ -117,8 +117,12 @@ func (s *Store) Publish(ids, gone []roam.Identity) {
 		delete(s.gone, c)
 		s.ours[c], s.publish[c] = id, id
 	}
+	s.published.Store(false)
 	signal(s.work)
 }
+
+// Published says that R has every name that Publish was given.
+func (s *Store) Published() bool { return s.Up() && s.published.Load() }
 
 // Known is what helps a start without R: identities and offices, as last heard.
 type Known struct {

@@ -94,6 +94,7 @@ func (s *Store) mendNames(ctx context.Context, all bool) error {
 				maps.Copy(s.publish, s.ours)
 			}
 			put, drop = take(s.publish), take(s.gone)
+			s.published.Store(len(put)+len(drop) == 0)
 		}); err != nil {
 			return err
 		}

@@ -77,6 +77,8 @@ type Store struct {
 	publish map[claim]roam.Identity // of these, what R may not have
 	gone    map[claim]roam.Identity // withdrawn, and R may not know
 
+	published atomic.Bool // R has all of publish and gone
+
 	ev struct {
 		sync.Mutex // guards what follows
 		users      map[roam.UserID]roam.Epoch

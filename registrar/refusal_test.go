@@ -204,12 +204,32 @@ func TestPartnerIsOneOffice(t *testing.T) {
 		}
 		refused("another office's ticket", 403, "west", "north", func(w *sip.Writer) { register(w, `west;device="urn:uuid:a"`, ticket.Proof) })
 		refused("another office's name", 403, "west", "north", func(w *sip.Writer) { register(w, `south;device="urn:uuid:a"`, ticket.Proof) })
+		refused("another user's ticket", 403, "south", "north", func(w *sip.Writer) {
+			addressed(w, "REGISTER", "sip:north.example", "sip:1002@north.example", "sip:1002@north.example", "forged", 1)
+			w.Add(sip.PVisitedNetworkID, `south;device="urn:uuid:a"`)
+			w.Add(sip.RoamTicket, ticket.Proof)
+			w.Add(sip.Contact, "<sip:token@sip.south.example>")
+			w.AddInt(sip.Expires, 300)
+		})
+		refused("another device's ticket", 403, "south", "north", func(w *sip.Writer) { register(w, `south;device="urn:uuid:b"`, ticket.Proof) })
 		refused("no ticket", 403, "west", "north", func(w *sip.Writer) { register(w, "west", "") })
 		refused("query in another's name", 403, "west", "north", func(w *sip.Writer) {
 			addressed(w, "REGISTER", "sip:north.example", "sip:"+string(alice), "sip:"+string(alice), "forged", 1)
 			w.Add(sip.PVisitedNetworkID, "south")
 		})
+		var home, third string // home's own words, in the wrong mouth
+		w.on("north", func(s *Server) {
+			ticket.Epoch, ticket.Office = ticket.Epoch+1, "east"
+			home, third = s.sign(supersedeKind, ticket).Proof, s.sign(ticketKind, ticket).Proof
+		})
 		w.on("west", func(s *Server) {
+			for _, proof := range []string{home, third} {
+				s.supersede(alice, control.Supersede{To: partnerURI("south"), Device: "urn:uuid:a", Epoch: 1 << 52, Proof: proof}, "north", func(got control.Settled) {
+					if got.Err == nil {
+						t.Error("home's words obeyed though west said them")
+					}
+				})
+			}
 			ticket.Epoch, ticket.Office = 1<<52, "west"
 			forged := s.sign(ticketKind, ticket).Proof // by west's key, not home's
 			s.supersede(alice, control.Supersede{To: partnerURI("south"), Device: "urn:uuid:a", Epoch: 1 << 52, Proof: forged}, "north", func(control.Settled) {})

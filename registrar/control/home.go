@@ -191,6 +191,7 @@ func (h *Home) bound(now time.Time, r *Register) (to Kept, d degree, why roam.Re
 	}
 	if len(p.Contacts) > 0 {
 		h.place(now, &to, p)
+		h.displace(now, &to, r, p)
 	} else if i >= 0 {
 		to.At = slices.Delete(to.At, i, i+1)
 	}

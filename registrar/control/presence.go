@@ -143,6 +143,19 @@ func (h *Home) place(now time.Time, to *Kept, p Presence) {
 	}
 }
 
+// displace remembers the phones without a name that p's newest has ended here, under devices: one.
+func (h *Home) displace(now time.Time, to *Kept, r *Register, p Presence) {
+	i := h.find(p.Device, p.Office)
+	if h.Office.Many || i < 0 {
+		return
+	}
+	for _, e := range h.At[i].Contacts {
+		if e.CallID != r.CallID && !p.calls(e.CallID) {
+			to.Left = append(to.Left, Left{p.Device, p.Office, e.CallID, p.Epoch, now.Add(h.Office.keep())})
+		}
+	}
+}
+
 // leave remembers that epoch ended q, and owes its office the notice.
 func (h *Home) leave(now time.Time, to *Kept, q Presence, epoch roam.Epoch) {
 	for _, c := range q.Contacts {
@@ -163,7 +176,8 @@ func (h *Home) Superseded(now time.Time, d roam.Device, office roam.OfficeID, ca
 			continue
 		}
 		i := slices.IndexFunc(h.At, func(p Presence) bool {
-			return p.live(now) && h.Office.ends(p.Device, p.Office, d, office)
+			here := p.Device == d && p.Office == office // then it is another phone without a name
+			return p.live(now) && (here && !h.Office.Many && !p.calls(callID) || h.Office.ends(p.Device, p.Office, d, office))
 		})
 		if i < 0 {
 			continue

@@ -185,7 +185,9 @@ func (s *Server) Authenticate(req *sip.Message, user roam.UserID, done func(roam
 	asked, _ := sip.ParseURI(req.RequestURI())
 	if u := s.users[user]; u != nil {
 		again, err := s.authenticate(req.Flow, login{user: u, name: string(user), value: value, method: method, proxy: true, asked: req.RequestURI(),
-			target: func(d sip.URI) bool { return d.Equal(asked) || d.User == asked.User && s.ours(d.Host, req.Flow) }})
+			target: func(d sip.URI) bool { // SIPp names the server alone
+				return d.Equal(asked) || (d.User == asked.User || d.User == "") && s.ours(d.Host, req.Flow)
+			}})
 		if again {
 			err = s.challenge(login{proxy: true}, true)
 		}

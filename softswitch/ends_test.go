@@ -181,7 +181,7 @@ func TestMediaTimeout(t *testing.T) {
 		if len(a.ended) != 1 || len(b.ended) != 1 || !strings.Contains(string(a.ended[0].Req.Value(sip.Reason)), "media timeout") {
 			t.Errorf("ended %+v and %+v, want BYE to both with the Reason", a.ended, b.ended)
 		}
-		north.ended(alice, 480, 41, "network", "media timeout")
+		north.ended(alice, 200, 41, "network", "media timeout")
 	})
 }
 
@@ -221,7 +221,7 @@ func TestHangupAndCalls(t *testing.T) {
 		if len(a.ended) != 1 || len(b.ended) != 1 || len(states()) != 1 { // until the record is safe
 			t.Errorf("ended %+v and %+v, states %v", a.ended, b.ended, states())
 		}
-		north.ended(alice, 480, 16, "office", "hung up by the operator")
+		north.ended(alice, 200, 16, "office", "hung up by the operator")
 	})
 }
 
@@ -244,7 +244,8 @@ func TestDrain(t *testing.T) {
 		if !drained || len(a.ended) != 1 || len(b.ended) != 1 || c.last() != 503 || len(d.ended) != 1 {
 			t.Errorf("drained %v, ended %v %v, the ringing call got %v, %v", drained, a.ended, b.ended, c.got, d.ended)
 		}
-		north.ended(alice, 503, 41, "office", "shutdown")
+		north.ended(alice, 200, 41, "office", "shutdown")
+		north.ended("1003@north.example", 503, 41, "office", "shutdown")
 		a.call("1002", "offer")
 		if a.last() != 503 {
 			t.Errorf("a call after Drain: got %v, want 503", a.got)

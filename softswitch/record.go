@@ -70,6 +70,8 @@ func (c *Call) finish() {
 	}
 	if c.ended.unanswered {
 		c.answered = time.Time{}
+	} else if !c.answered.IsZero() {
+		c.ended.status = 200 // of the attempt; by, cause and reason tell its end
 	}
 	s.give(&c.caller)
 	s.give(&c.callee)

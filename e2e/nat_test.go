@@ -43,11 +43,8 @@ func TestTwoUsersOnePort(t *testing.T) {
 	both := newBaresip(t, 440, demoAccount("1001", "north.example", southProxy), demoAccount("1003", "north.example", southProxy)).start().registered()
 	carol := newBaresip(t, 660, demoAccount("2001", "south.example", southProxy)).start().registered()
 	for _, user := range []string{"1001", "1003"} {
+		both.must("uafind", "sip:"+user+"@north.example") // whose calls baresip lists, and who dials
 		talk(t, "carol -> "+user+" of two", carol, both, "sip:"+user+"@north.example", false)
-		both.must("uafind", "sip:"+user+"@north.example")
 		talk(t, user+" of two -> carol", both, carol, "sip:2001@south.example", false)
-		if got := carol.must("listcalls", ""); got == "" {
-			t.Log("carol has no call left")
-		}
 	}
 }

@@ -274,6 +274,7 @@ func (s *Server) welcome(in *inquiry, res *sip.Message) control.Queried {
 		c.known = false // a new key?
 		return control.Queried{Why: roam.HomeSilent}
 	}
+	in.q.User = t.User // R, or the phone, may have used another of his names
 	return control.Queried{Ticket: t, Profile: doc.Profile}
 }
 

@@ -120,7 +120,10 @@ func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscribe
 	if denied(p.Roamers.Deny, id, u.Short, u.Number) {
 		return roam.NoAgreement
 	}
-	if method != "REGISTER" { // a call's credentials: no visit comes of them
+	if method != "REGISTER" { // a call's credentials: no visit comes of them, and no answer serves for two calls
+		if again {
+			return s.challenge(l, true)
+		}
 		return s.legal(tx, u, "")
 	}
 	now := s.loop.Now()

@@ -334,6 +334,7 @@ type phone struct {
 	last     *sip.Message
 
 	digestURI  string // "": uri
+	method     string // that the digest is for; "": REGISTER
 	unfiltered bool   // what the transport should take out stays in
 }
 
@@ -376,7 +377,7 @@ func (p *phone) authorization() string {
 	h := func(s string) string { sum := md5.Sum([]byte(s)); return hex.EncodeToString(sum[:]) }
 	p.nc++
 	nc := fmt.Sprintf("%08x", p.nc)
-	response := h(h(p.login+":"+p.realm()+":"+p.password) + ":" + p.nonce + ":" + nc + ":c:auth:" + h("REGISTER:"+uri))
+	response := h(h(p.login+":"+p.realm()+":"+p.password) + ":" + p.nonce + ":" + nc + ":c:auth:" + h(cmp.Or(p.method, "REGISTER")+":"+uri))
 	return fmt.Sprintf("Authorization: Digest username=%q, realm=%q, nonce=%q, uri=%q, response=%q, algorithm=MD5, qop=auth, cnonce=\"c\", nc=%s\n",
 		p.login, p.realm(), p.nonce, uri, response, nc)
 }

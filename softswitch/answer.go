@@ -154,7 +154,7 @@ func (c *Call) lost(l *Leg, res *sip.Message) {
 		return
 	}
 	if c.alone(l) && !l.rang && c.asksAgain(l) {
-		c.again(l, res)
+		c.again(res)
 		return
 	}
 	c.refuseWith(c.best())

@@ -22,6 +22,8 @@ func (c *Call) dial(to sip.URI) {
 	}
 	d, err := plan.Read(user, host, ours, n)
 	switch {
+	case errors.Is(err, roam.Incomplete) && d.User != "" && !d.Global: // unless somebody is called just so
+		c.find([]sip.AOR{sip.AOR(d.User + "@" + domain)}, err)
 	case err != nil:
 		c.refuse(err)
 	case d.Emergency:
@@ -34,11 +36,11 @@ func (c *Call) dial(to sip.URI) {
 				if err == nil && len(p.Domains) > 0 {
 					names = slices.Insert(names, 0, sip.AOR(d.User+"@"+p.Domains[0]))
 				}
-				c.find(names)
+				c.find(names, roam.NoSuchUser)
 			}
 		})
 	default:
-		c.find(candidates(d, domain))
+		c.find(candidates(d, domain), roam.NoSuchUser)
 	}
 }
 
@@ -79,15 +81,16 @@ func candidates(d plan.Dialled, domain string) (names []sip.AOR) {
 	return names
 }
 
-// find looks for the callee in our own directory, then in the routing store.
-func (c *Call) find(names []sip.AOR) {
+// find looks for the callee in our own directory, then in the routing store. why is the
+// refusal when nobody has any of the names.
+func (c *Call) find(names []sip.AOR, why error) {
 	for _, name := range names {
 		if user, found := c.s.dir.Resolve(name); found {
 			c.found(user, "")
 			return
 		}
 	}
-	c.identify(names, roam.NoSuchUser)
+	c.identify(names, why)
 }
 
 // identify asks the routing store for one name after the other; why is the best reason so far.

@@ -3,7 +3,6 @@ package softswitch
 import (
 	"errors"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/siproam/siproam/roam"
@@ -53,7 +52,7 @@ func (c *Call) toOffice(at roam.Location) {
 	case errors.Is(err, roam.NotAcceptable) || errors.Is(err, roam.NoCapacity):
 		c.refuse(err)
 	case err != nil: // no softswitch by that URI
-		c.again(nil, nil)
+		c.again(nil)
 	}
 }
 
@@ -68,7 +67,7 @@ func (c *Call) toHome() {
 	c.s.router.Peer(home, func(p roam.Peer, err error) {
 		switch {
 		case c.over:
-		case err != nil || p.Switch == "" || home == c.from || c.asked(home):
+		case err != nil || p.Switch == "" || c.asked(home):
 			c.giveUp()
 		default:
 			c.toOffice(roam.Location{Office: home, Switch: p.Switch, Suspect: !p.Alive})
@@ -87,25 +86,24 @@ func (c *Call) asked(office roam.OfficeID) bool {
 }
 
 // again goes on after an office has redirected the call, knows nothing, or is silent: R once
-// past its cache, then home. l and res are the leg and what it answered, nil when nothing came.
-func (c *Call) again(l *Leg, res *sip.Message) {
+// past its cache, then home. res is what it answered, nil when nothing came. Of a 302 the office and
+// the epoch count; where that office's softswitch is only R says.
+func (c *Call) again(res *sip.Message) {
 	pointed := roam.Location{}
 	if res != nil && res.Status() == 302 {
 		pointed = pointsTo(res)
 	}
 	if pointed.Office == "" {
-		c.readAgain(roam.Location{})
+		c.readAgain(pointed)
 		return
 	}
-	c.s.router.Peer(pointed.Office, func(p roam.Peer, err error) { // only to a registered softswitch
+	c.s.router.Peer(pointed.Office, func(p roam.Peer, err error) {
 		if c.over {
 			return
 		}
-		if err != nil || !sameHost(p.Switch, pointed.Switch) {
+		if pointed.Switch, pointed.Suspect = p.Switch, !p.Alive; err != nil || p.Switch == "" {
 			c.s.log.Warn().Str("event", "call.redirect").Str("call", c.id).Str("peer", string(pointed.Office)).Msg("redirected to no known softswitch")
 			pointed = roam.Location{}
-		} else {
-			pointed.Switch, pointed.Suspect = p.Switch, !p.Alive
 		}
 		c.readAgain(pointed)
 	})
@@ -204,7 +202,7 @@ func pointsTo(res *sip.Message) (at roam.Location) {
 		return at
 	}
 	office, _ := a.Params.Get("office")
-	return roam.Location{Office: roam.OfficeID(office), Switch: a.URI.String(), Epoch: epochOf(res)}
+	return roam.Location{Office: roam.OfficeID(office), Epoch: epochOf(res)}
 }
 
 // epochOf reads Roam-Epoch, 0 when absent or no number below 2^53.
@@ -214,13 +212,6 @@ func epochOf(m *sip.Message) roam.Epoch {
 		return 0
 	}
 	return roam.Epoch(e)
-}
-
-// sameHost says that two softswitch URIs lead to the same host, port and transport.
-func sameHost(a, b string) bool {
-	u, err1 := sip.ParseURI([]byte(a))
-	v, err2 := sip.ParseURI([]byte(b))
-	return err1 == nil && err2 == nil && strings.EqualFold(u.Host, v.Host) && u.Port == v.Port && u.Transport() == v.Transport()
 }
 
 // asksAgain says that another office's answer is about where the callee is, not what the callee

@@ -28,7 +28,8 @@ type Leg struct {
 	over   bool        // nothing more comes from it, or is sent on it
 }
 
-// Progress takes what the phone or office at the other end of a B leg says to our INVITE.
+// Progress takes what the phone or office at the other end of a B leg says to our INVITE. An
+// answer to one that was taken back does not come here: its dialog ends it (9.1, 15).
 func (l *Leg) Progress(res *sip.Message) {
 	c := l.call
 	if f := l.d.Flow(); f != nil {
@@ -36,11 +37,9 @@ func (l *Leg) Progress(res *sip.Message) {
 	}
 	l.rang = true
 	l.try.Stop()
-	switch {
-	case l.over: // taken back: the dialog ends what answers all the same (9.1, 15)
-	case res.Status() >= 200:
+	if res.Status() >= 200 {
 		c.answer(l, res)
-	default:
+	} else {
 		c.progress(l, res)
 	}
 }
@@ -54,7 +53,6 @@ func (l *Leg) Ended(e dialog.End) {
 	l.try.Stop()
 	c := l.call
 	switch {
-	case c.over:
 	case l == c.b || l == c.a && c.b != nil:
 		c.hungUp(l, e)
 	case l == c.a:
@@ -75,12 +73,10 @@ func (l *Leg) bye(code int, reason string) {
 }
 
 // Admit is dialog.Guard's: a request on another flow than the dialog's so far must come from
-// the same office, the same address, or another flow of the same user.
+// the same address or another flow of the same user. That an office's comes from that office
+// the dialog itself sees to.
 func (l *Leg) Admit(f *sip.Flow) bool {
-	switch {
-	case l.office != "" || f.Partner != "":
-		return f.Partner == l.office
-	case l.flow == nil || f.Remote.Addr().Unmap() == l.flow.Remote.Addr().Unmap():
+	if l.office != "" || l.flow == nil || f.Remote.Addr().Unmap() == l.flow.Remote.Addr().Unmap() {
 		return true
 	}
 	user, found, _ := l.call.s.dir.Whose(f, []sip.AOR{sip.AOR(l.user)})

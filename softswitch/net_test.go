@@ -36,6 +36,9 @@ type network struct {
 	offices map[roam.OfficeID]*office
 	phones  []*phone
 
+	quick  bool // on the real clock
+	forget bool // keep no list of what was sent
+
 	mu   sync.Mutex
 	sent []string // "192.0.2.1:5060 INVITE sip:…", in order
 	log  bytes.Buffer
@@ -54,9 +57,11 @@ type node struct {
 func (n *node) Send(f *sip.Flow, b []byte) error {
 	line, _, _ := strings.Cut(string(b), "\r\n")
 	net := n.net
-	net.mu.Lock()
-	net.sent = append(net.sent, f.Local.String()+" "+line)
-	net.mu.Unlock()
+	if !net.forget {
+		net.mu.Lock()
+		net.sent = append(net.sent, f.Local.String()+" "+line)
+		net.mu.Unlock()
+	}
 	to := net.nodes[f.Remote]
 	if to == nil || net.down[f.Remote] == "silent" || n.lose != nil && n.lose(line) {
 		return nil
@@ -134,7 +139,9 @@ func (n *node) do(fn func()) {
 	if err := n.loop.Do(n.net.ctx, fn); err != nil {
 		n.net.t.Errorf("loop: %v", err)
 	}
-	synctest.Wait()
+	if !n.net.quick {
+		synctest.Wait()
+	}
 }
 
 // office is a softswitch with the neighbours it needs.
@@ -220,13 +227,14 @@ type fakeBridge struct {
 	silent func()
 	closed bool
 	joined string
-	legs   []string
+	peer   media.Peer // of the leg that spoke last
 }
 
 func (b *fakeBridge) Pass(from, to string, sdp []byte, peer, toPeer media.Peer) ([]byte, error) {
 	if bytes.Contains(sdp, []byte("unusable")) {
 		return nil, roam.NotAcceptable
 	}
+	b.peer = peer
 	return fmt.Appendf(nil, "%s>%s:%s", b.office.id, from[:1]+">"+to[:1], sdp), nil
 }
 func (b *fakeBridge) Join(leg string) { b.joined = leg }
@@ -350,6 +358,7 @@ type phone struct {
 	ended   []dialog.End
 	res     *sip.Message // the last final one
 	onOK    func()
+	onEnd   func()
 	tr      roam.Transport
 }
 
@@ -382,6 +391,9 @@ func (p *phone) Ended(e dialog.End) {
 		p.got = append(p.got, e.Res.Status())
 	}
 	p.ended = append(p.ended, e)
+	if p.onEnd != nil {
+		p.onEnd()
+	}
 }
 
 // phone makes a phone of user at ip:port, registered nowhere yet. It rings and answers.

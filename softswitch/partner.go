@@ -23,18 +23,24 @@ func (s *Switch) fromPartner(tx *transaction.Server, req *sip.Message, to sip.UR
 	names := []sip.AOR{sip.AOR(user + "@" + host)}
 	if ours { // a foreign partner dials our numbers as we do
 		d, err := plan.Read(user, host, true, &s.cfg.Numbers)
-		if err == nil {
+		if err == nil || !d.Global {
 			_, domain := s.numbers(&c.callee)
 			names = append(names, candidates(d, domain)...)
 		}
 	}
 	for _, name := range names {
 		if user, found := s.dir.Resolve(name); found {
-			c.callee, _ = s.know(user)
-			break
+			if p, known := s.know(user); known {
+				c.callee = p
+				break
+			}
 		}
 	}
-	c.vouch()
+	if c.callee.user == "" { // nobody else's user is forwarded
+		c.refuse(roam.NoSuchUser)
+	} else {
+		c.vouch()
+	}
 	return nil
 }
 
@@ -108,7 +114,7 @@ func (c *Call) vouched(at roam.OfficeID, last bool) {
 	}
 	switch {
 	case plan.Vouch(c.from, c.caller.home, at, calleeHome):
-		c.vouchedFor()
+		c.decide(false, roam.Location{})
 	case last:
 		c.s.spoofed(c.a.flow, c.a.callID, c.caller.address)
 		c.refuse(roam.NotAllowed)
@@ -127,15 +133,6 @@ func (c *Call) locateCaller(fresh bool) {
 			c.locateCaller(true)
 		}
 	})
-}
-
-// vouchedFor goes on to the callee, whom only our own directory knows: nobody else's user is forwarded.
-func (c *Call) vouchedFor() {
-	if c.callee.user == "" {
-		c.refuse(roam.NoSuchUser)
-		return
-	}
-	c.decide(false, roam.Location{})
 }
 
 // spoofed tells that a partner asserts somebody it may not speak for.

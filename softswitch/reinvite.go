@@ -1,8 +1,6 @@
 package softswitch
 
 import (
-	"errors"
-
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
 	"github.com/siproam/siproam/sip/dialog"
@@ -52,9 +50,6 @@ var pending = &sip.Refused{Why: roam.TooBusy, Code: 491}
 func (c *Call) cross(l *Leg, tx *transaction.Server, req *sip.Message) {
 	o := c.other(l)
 	switch {
-	case c.over:
-		l.refuse(tx, roam.NoDialog)
-		return
 	case o == nil, o.over, o.owes != nil, l.owes != nil:
 		l.refuse(tx, pending)
 		return
@@ -102,9 +97,6 @@ func (c *Call) sessionTo(l *Leg) string {
 func (c *Call) crossed(l, o *Leg, tx *transaction.Server, method sip.Method, late bool, res *sip.Message, err error) {
 	switch {
 	case err != nil:
-		if errors.Is(err, roam.TooBusy) {
-			err = pending
-		}
 		l.refuse(tx, err)
 		return
 	case res.Status() < 200:

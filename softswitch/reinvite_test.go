@@ -1,10 +1,12 @@
 package softswitch
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
 	"github.com/siproam/siproam/sip/dialog"
 	"github.com/siproam/siproam/sip/transaction"
@@ -124,8 +126,12 @@ func TestLateOffer(t *testing.T) {
 	world(t, func(t *testing.T, net *network, north, south, west *office) {
 		a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
 		b := net.phone(carol, "198.51.100.2:5060").register(south, "", 1)
-		a.onOK = func() { a.loop.After(200*time.Millisecond, func() { a.d.Ack(sdpType, []byte("my answer")) }) }
+		a.onOK = func() { a.loop.After(3*time.Second, func() { a.d.Ack(sdpType, []byte("my answer")) }) }
 		a.call("2001", "")
+		net.pass(2 * time.Second)
+		if code, _ := b.ask(sip.INVITE, sdpType, "hold"); code != 491 { // its own offer is not answered yet
+			t.Errorf("re-INVITE during the late offer: got %d, want 491", code)
+		}
 		net.pass(5 * time.Second)
 		if a.last() != 200 || b.offered != "" || a.bodies[len(a.bodies)-1] != "north>B>A:south>B>A:answer of 2001@south.example" {
 			t.Errorf("got %v %q, the callee was offered %q", a.got, a.bodies, b.offered)
@@ -162,16 +168,86 @@ func TestLateOfferInReinvite(t *testing.T) {
 	})
 }
 
-// The caller hangs up between the late offer's 200 and its own answer.
+// The caller hangs up instead of answering the late offer: the callee's 200 is acknowledged all the same.
 func TestLateOfferAbandoned(t *testing.T) {
+	for _, ack := range []bool{true, false} {
+		lateOfferAbandoned(t, ack)
+	}
+}
+
+func lateOfferAbandoned(t *testing.T, ack bool) {
 	world(t, func(t *testing.T, net *network, north, south, west *office) {
 		a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
 		b := net.phone(bob, "198.51.100.2:5060").register(north, "", 1)
-		a.onOK = func() { a.d.Ack("", nil); a.d.Bye(0, "") }
+		a.onOK = func() {
+			if ack {
+				a.d.Ack("", nil)
+			}
+			a.d.Bye(0, "")
+		}
 		a.call("1002", "")
 		net.pass(5 * time.Second)
 		if len(b.ended) != 1 || len(b.acks) != 1 {
 			t.Errorf("the callee ended %v, ACKs %q", b.ended, b.acks)
+		}
+	})
+}
+
+// The callee asks for an offer and hangs up instead of answering it: the caller's 200 is acknowledged.
+func TestLateOfferInReinviteAbandoned(t *testing.T) {
+	talking(t, func(net *network, a, b *phone) {
+		var atA []string
+		a.onLater, a.acks = answering(200, &atA), nil
+		b.onOK = func() {}
+		if code, _ := b.ask(sip.INVITE, "", ""); code != 200 || len(a.acks) != 0 {
+			t.Errorf("got %d, ACKs at the caller %q", code, a.acks)
+		}
+		b.bye()
+		net.pass(time.Second)
+		if len(a.acks) != 1 || len(a.ended) != 1 {
+			t.Errorf("ACKs at the caller %q, ended %v", a.acks, a.ended)
+		}
+	})
+}
+
+// A phone that comes back by another address is believed when the flow is its user's, and its media is
+// expected from there.
+func TestAnotherFlowOfTheUser(t *testing.T) {
+	talking(t, func(net *network, a, b *phone) {
+		north := net.offices["north"]
+		moved := netip.MustParseAddrPort("203.0.113.7:5060")
+		net.nodes[moved], a.addrs[0] = a.node, moved
+		north.do(func() { north.dir.flows[moved] = []roam.UserID{alice} })
+		var atB []string
+		b.onLater = answering(200, &atB)
+		code := 0
+		callID, local, remote := a.d.ID()
+		a.do(func() {
+			a.tl.Request(transaction.Destination{Flow: net.flow(a.tr, moved, north.addrs[0])}, func(w *sip.Writer, f *sip.Flow) error {
+				w.Request("UPDATE", "sip:192.0.2.1:5060")
+				w.Add(sip.MaxForwards, "70")
+				w.Add(sip.From, "<sip:1001@north.example>;tag="+local)
+				w.Add(sip.To, "<sip:2001@192.0.2.1>;tag="+remote)
+				w.Add(sip.CallID, callID)
+				w.Add(sip.CSeq, "9 UPDATE")
+				w.Add(sip.Contact, "<sip:203.0.113.7:5060>")
+				return w.End(sdpType, []byte("roaming"))
+			}, func(res *sip.Message, err error) { code = res.Status() })
+		})
+		net.pass(time.Second)
+		if code != 200 || len(atB) != 1 {
+			t.Errorf("UPDATE from the new flow: got %d, the callee %q", code, atB)
+		}
+		north.do(func() {
+			for _, c := range north.sw.calls {
+				if c.a.peer.Signal != moved.Addr() {
+					t.Errorf("media is expected from %s, want %s", c.a.peer.Signal, moved.Addr())
+				}
+			}
+		})
+		b.bye()
+		if len(a.ended) != 1 {
+			t.Errorf("BYE did not reach the phone where it is now: %v", a.ended)
 		}
 	})
 }

@@ -247,7 +247,10 @@ func (v Visit) repeated(now time.Time, ev Recorded, out []Action) (Visit, []Acti
 	switch ev.Why {
 	case roam.OK:
 		v.Owes, v.Location = nil, ev.Location
-		return v, v.wake(append(out, Report{v.Location, "registered"}, Drift{}))
+		if v.Location.Epoch > 0 {
+			out = append(out, Report{v.Location, "registered"})
+		}
+		return v, v.wake(append(out, Drift{}))
 	case roam.HomeSilent, roam.TooBusy, roam.NoCapacity:
 		o := *v.Owes
 		o.sent, o.Next = false, now.Add(backoff(o.Tries))
@@ -288,7 +291,7 @@ func (v Visit) saved(now time.Time, err error, out []Action) (Visit, []Action) {
 	v.Stay, v.now = c.to, nil
 	switch c.what {
 	case begin: // 190, 500
-		if v.Owes == nil {
+		if v.Owes == nil && v.Location.Epoch > 0 {
 			out = append(out, Report{v.Location, "registered"})
 		}
 		out = append(out, Answer{Tx: c.tx, Location: v.Location, Changed: true})

@@ -23,8 +23,8 @@ type Dialled struct {
 
 // Read understands what was dialled: blanks, dots, dashes and brackets in numbers go, national and
 // international prefixes become "+", extensions their public number or stay as they are when the plan has none.
-// host is the Request-URI's host, ours says whether it means this office. Too few digits is roam.Incomplete,
-// more than E.164 allows roam.NoRoute. A nil plan knows no prefix.
+// host is the Request-URI's host, ours says whether it means this office. Too few digits is roam.Incomplete
+// (yet User may be the name of somebody), more than E.164 allows roam.NoRoute. A nil plan knows no prefix.
 func Read(user, host string, ours bool, n *roam.Numbers) (Dialled, error) {
 	if n == nil {
 		n = &roam.Numbers{}
@@ -59,15 +59,25 @@ func local(number string, n *roam.Numbers) (Dialled, error) {
 	abroad, home := in != "" && strings.HasPrefix(number, in), na != "" && strings.HasPrefix(number, na)
 	switch {
 	case abroad && (!home || len(in) >= len(na)):
-		return global(number[len(in):], n)
+		return behind(number, number[len(in):], n)
 	case home && n.Country != "":
-		return global(n.Country+number[len(na):], n)
+		return behind(number, n.Country+number[len(na):], n)
 	case n.Country == "1" && len(number) == 10 && number[0] >= '2' && number[0] <= '9':
 		return global("1"+number, n) // North America dials its ten digits without a prefix, too
 	case begins(number, n):
 		return Dialled{User: number}, roam.Incomplete
 	}
 	return Dialled{User: number}, nil
+}
+
+// behind reads the digits behind a prefix. When they are too few, User is what was dialled: an
+// office that lists no extensions may have one that begins as the prefix does.
+func behind(number, rest string, n *roam.Numbers) (Dialled, error) {
+	d, err := global(rest, n)
+	if err == roam.Incomplete {
+		d = Dialled{User: number}
+	}
+	return d, err
 }
 
 // most and least are the digits of an E.164 number; least is the shortest in use.

@@ -48,7 +48,7 @@ func TestRead(t *testing.T) {
 		// other offices
 		{"1001", "south.example", true, south, Dialled{User: "1001", Office: "north"}, nil},
 		{"3-001", "south.example", true, south, Dialled{User: "3001", Office: "west"}, nil},
-		{"100", "south.example", true, south, number("+100", ""), roam.Incomplete},
+		{"100", "south.example", true, south, Dialled{User: "100"}, roam.Incomplete},
 		{"1001", "north.example", false, south, Dialled{User: "1001", Host: "north.example"}, nil},
 		// global
 		{"+15550001001", "south.example", true, south, number("+15550001001", ""), nil},
@@ -68,18 +68,19 @@ func TestRead(t *testing.T) {
 		// international
 		{"01115550001001", "", true, south, number("+15550001001", ""), nil},
 		{"011 44 20 7946 0018", "", true, south, number("+442079460018", ""), nil},
-		{"011", "", true, south, number("+", ""), roam.Incomplete},
+		{"011", "", true, south, Dialled{User: "011"}, roam.Incomplete},
 		{"01", "", true, south, Dialled{User: "01"}, roam.Incomplete},
 		{"0015550001001", "", true, berlin, number("+15550001001", ""), nil},
 		{"0049305550123", "", true, berlin, number("+49305550123", ""), nil},
 		// national
 		{"15550001001", "", true, south, number("+15550001001", ""), nil},
 		{"1-555-000-1001", "", true, south, number("+15550001001", ""), nil},
-		{"155500010", "", true, south, number("+155500010", ""), roam.Incomplete},
+		{"155500010", "", true, south, Dialled{User: "155500010"}, roam.Incomplete},
 		{"(555) 000-1001", "", true, south, number("+15550001001", ""), nil}, // ten digits
 		{"555 000 2001", "", true, south, number("+15550002001", "2001"), nil},
 		{"030 555 0123", "", true, berlin, number("+49305550123", ""), nil},
-		{"0", "", true, berlin, number("+49", ""), roam.Incomplete},
+		{"0", "", true, berlin, Dialled{User: "0"}, roam.Incomplete},
+		{"1001", "", true, &roam.Numbers{Country: "1", National: "1"}, Dialled{User: "1001"}, roam.Incomplete},
 		{"0305551", "", true, &roam.Numbers{National: "0"}, Dialled{User: "0305551"}, nil}, // no country, no national form
 		// emergency
 		{"911", "south.example", true, south, Dialled{User: "911", Emergency: true}, nil},

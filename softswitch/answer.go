@@ -131,7 +131,9 @@ func (c *Call) declined(l *Leg, e dialog.End) {
 	l.code = 408
 	if e.Res != nil {
 		l.code = e.Res.Status()
-		l.cause, _ = causeOf(e.Res)
+		if l.office != "" { // a phone's word on it could send the call round once more
+			l.cause, _ = causeOf(e.Res)
+		}
 	}
 	c.lost(l, e.Res)
 }

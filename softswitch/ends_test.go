@@ -37,7 +37,7 @@ func TestRefusals(t *testing.T) {
 		why                 string
 	}{
 		{486, 486, 17, "busy"}, {600, 600, 17, "busy"}, {603, 603, 21, "declined"}, {480, 480, 18, "declined"}, {488, 488, 88, "declined"},
-		{404, 404, 1, "declined"}, {302, 480, 20, "declined"}, {401, 480, 21, "declined"}, {503, 500, 41, "declined"}, {481, 480, 41, "declined"},
+		{404, 404, 1, "declined"}, {302, 480, 23, "declined"}, {401, 480, 21, "declined"}, {503, 500, 41, "declined"}, {481, 480, 41, "declined"},
 	} {
 		world(t, func(t *testing.T, net *network, north, south, west *office) {
 			a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)

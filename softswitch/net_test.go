@@ -52,6 +52,7 @@ type node struct {
 	tl    *transaction.Layer
 	table *dialog.Table
 	lose  func(line string) bool
+	shaky func() bool // loses datagrams
 }
 
 func (n *node) Send(f *sip.Flow, b []byte) error {
@@ -63,7 +64,7 @@ func (n *node) Send(f *sip.Flow, b []byte) error {
 		net.mu.Unlock()
 	}
 	to := net.nodes[f.Remote]
-	if to == nil || net.down[f.Remote] == "silent" || n.lose != nil && n.lose(line) {
+	if to == nil || net.down[f.Remote] == "silent" || n.lose != nil && n.lose(line) || n.shaky != nil && f.Transport == roam.UDP && n.shaky() {
 		return nil
 	}
 	m := &sip.Message{Flow: net.flow(f.Transport, f.Remote, f.Local)}
@@ -352,6 +353,7 @@ type phone struct {
 	invited []*sip.Message
 	acks    []string // bodies of ACKs
 	d       *dialog.Dialog
+	dialogs []*dialog.Dialog
 	ringing *transaction.Server // their INVITE
 	got     []int               // of our own INVITE
 	bodies  []string
@@ -507,6 +509,7 @@ func (p *phone) callFrom(o *office, from, uri, offer string, fields ...sip.Field
 			in.Type, in.Body = sdpType, []byte(offer)
 		}
 		p.d = p.table.Invite(in, p)
+		p.dialogs = append(p.dialogs, p.d)
 	})
 }
 

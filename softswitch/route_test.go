@@ -405,6 +405,12 @@ func TestWhyCrossesOffices(t *testing.T) {
 	}{
 		{"busy", func(b *phone) { b.answer = refusing(486) }, 0, 486, 17, "callee", "busy", 1},
 		{"do not disturb", func(b *phone) { b.answer = refusing(480) }, 0, 480, 18, "callee", "declined", 1},
+		{"the phone redirects", func(b *phone) { b.answer = refusing(302) }, 0, 480, 23, "callee", "declined", 1},
+		{"the phone says absent", func(b *phone) {
+			b.answer = func(p *phone, tx *transaction.Server) {
+				p.d.Respond(tx, dialog.Answer{Code: 480, Fields: []sip.Field{{Name: sip.Reason, Value: "Q.850;cause=20"}}})
+			}
+		}, 0, 480, 18, "callee", "declined", 1},
 		{"unplugged", func(b *phone) { b.net.down[b.addrs[0]] = "silent" }, 40 * time.Second, 480, 102, "network", "not reachable", 0},
 	} {
 		world(t, func(t *testing.T, net *network, north, south, west *office) {

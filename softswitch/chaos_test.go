@@ -90,11 +90,10 @@ func chaos(net *network, r *rand.Rand, north, south, west *office) {
 		})
 	}
 	net.pass(5 * time.Minute)
+	records := 0
 	for _, o := range []*office{north, south, west} {
 		o.do(func() {
-			if len(o.rows) < 5 {
-				net.t.Errorf("%s wrote %d records, which shows little", o.id, len(o.rows))
-			}
+			records += len(o.rows)
 			o.shaky = nil
 			for _, c := range o.sw.calls { // a phone that vanished for good: its media tells
 				c.bridge.(*fakeBridge).silent()
@@ -102,6 +101,9 @@ func chaos(net *network, r *rand.Rand, north, south, west *office) {
 		})
 	}
 	net.pass(time.Minute)
+	if records < 20 {
+		net.t.Errorf("%d records in all, which shows little", records)
+	}
 }
 
 // someAnswer is a phone that rings and answers, or not.

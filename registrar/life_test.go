@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -241,6 +242,73 @@ func TestHomeSilentLater(t *testing.T) {
 		w.mu.Unlock()
 		settle(20 * time.Second)
 		w.agree("south")
+	})
+}
+
+// TestProvisional: while home does not answer, the visitor is counted as provisional, and home as down.
+func TestProvisional(t *testing.T) {
+	inWorld(t, func(w *world) {
+		gauges := func() (up, provisional float64) {
+			for _, f := range w.offices["south"].m.Families() {
+				if f.Name == "partner_up" {
+					f.Read(func(v float64, _ ...string) { up = v })
+				}
+				if f.Name == "visitors_provisional" {
+					f.Read(func(v float64, _ ...string) { provisional = v })
+				}
+			}
+			return up, provisional
+		}
+		w.mu.Lock()
+		w.lose = func(_, _ roam.OfficeID, m *sip.Message) bool {
+			return m.Method() == sip.REGISTER && m.Value(sip.Contact) != nil
+		}
+		w.mu.Unlock()
+		w.phone().carry("south").want(200)
+		if up, provisional := gauges(); up != 0 || provisional != 1 {
+			t.Errorf("got up %v, provisional %v, want 0 and 1", up, provisional)
+		}
+		w.mu.Lock()
+		w.lose = nil
+		w.mu.Unlock()
+		settle(20 * time.Second)
+		w.agree("south")
+		if up, provisional := gauges(); up != 1 || provisional != 0 {
+			t.Errorf("got up %v, provisional %v, want 1 and 0", up, provisional)
+		}
+	})
+}
+
+// leases is DHCP at one office.
+type leases map[netip.Addr]roam.Lease
+
+func (l leases) At(ip netip.Addr) (roam.Lease, bool) { at, found := l[ip]; return at, found }
+
+// TestLease: a phone that does not say who it is, is known by its lease; where DHCP is not ours it is
+// nobody in particular, and still the same phone. Being plugged in is the sign of a person.
+func TestLease(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ip := netip.MustParseAddr("198.51.100.7")
+		w.on("north", func(s *Server) {
+			s.leases = leases{ip: {MAC: "00:00:5e:00:53:01", Plugged: s.loop.Now().Add(-time.Hour)}}
+		})
+		p := w.phone()
+		p.contact = "<sip:1001@198.51.100.7>"
+		p.want(200)
+		w.agree("north")
+		first := p.callID
+		w.on("north", func(s *Server) {
+			if d := s.users[alice].home.At[0].Device; d != "mac:00:00:5e:00:53:01" {
+				t.Errorf("got %q, want the lease's", d)
+			}
+		})
+		p.carry("south").want(200)
+		w.agree("south")
+		p.carry("north").callID = first
+		p.want(403) // the timer of the registration that was superseded
+		w.on("north", func(s *Server) { s.leases = leases{ip: {MAC: "00:00:5e:00:53:01", Plugged: s.loop.Now()}} })
+		p.want(200)
+		w.agree("north")
 	})
 }
 

@@ -1,9 +1,11 @@
 package registrar
 
 import (
+	"sync"
 	"time"
 
 	"github.com/siproam/siproam/metric"
+	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
 )
 
@@ -14,11 +16,48 @@ type counters struct {
 	failures   *metric.Counter
 	moves      *metric.Counter
 	supersedes *metric.Counter
+	partners   *metric.Histogram
+	others     partners
 	refreshed  *metric.Value // requests of kind refresh that went well
 	refreshing *metric.Value // their durations
 }
 
+// partners is what we know of each, for the gauges, which read it from elsewhere.
+type partners struct {
+	mu          sync.Mutex // guards both maps
+	up          map[roam.OfficeID]bool
+	provisional map[roam.OfficeID]int64 // visits that home has not recorded yet (M9)
+}
+
+func (p *partners) answered(o roam.OfficeID, up bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.up[o] = up
+}
+
+func (p *partners) owe(o roam.OfficeID, n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.provisional[o] += n
+}
+
 func (s *Server) count(m *metric.Set) {
+	s.others.up, s.others.provisional = map[roam.OfficeID]bool{}, map[roam.OfficeID]int64{}
+	m.Gauge("partner_up", "Whether the office answered the last request of ours.", []string{"partner"}, func(emit func(float64, ...string)) {
+		s.others.mu.Lock()
+		defer s.others.mu.Unlock()
+		for o, up := range s.others.up {
+			emit(map[bool]float64{true: 1}[up], string(o))
+		}
+	})
+	m.Gauge("visitors_provisional", "Visitors served whose home has not recorded them yet.", []string{"partner"}, func(emit func(float64, ...string)) {
+		s.others.mu.Lock()
+		defer s.others.mu.Unlock()
+		for o, n := range s.others.provisional {
+			emit(float64(n), string(o))
+		}
+	})
+	s.partners = m.Histogram("partner_request_duration_seconds", "How long a partner's registrar took to answer.", metric.Durations, "partner", "method")
 	m.Gauge("bindings", "Bindings: of our users here (home), of visitors here (visitor), and our users' devices elsewhere (away).", []string{"kind"},
 		func(emit func(float64, ...string)) {
 			for i, kind := range [...]string{boundHome: "home", boundAway: "away", boundVisitor: "visitor"} {

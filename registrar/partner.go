@@ -59,12 +59,17 @@ func (s *Server) ask(o roam.OfficeID, uri string, build func(*sip.Writer) error,
 		s.loop.Later(func() { done(nil, err) })
 		return
 	}
-	over := false
+	over, began := false, s.loop.Now()
 	once := func(res *sip.Message, err error) {
-		if !over && (res == nil || res.Status() >= 200) {
-			over = true
-			done(res, err)
+		if over || res != nil && res.Status() < 200 {
+			return
 		}
+		over = true
+		s.others.answered(o, err == nil)
+		if err == nil {
+			s.partners.Observe(s.loop.Now().Sub(began).Seconds(), string(o), res.Method().String())
+		}
+		done(res, err)
 	}
 	late := s.loop.After(s.silence(o), func() { once(nil, roam.Timeout) })
 	s.tl.Request(transaction.Destination{URI: u}, func(w *sip.Writer, f *sip.Flow) error {

@@ -66,6 +66,7 @@ func TestRefused(t *testing.T) {
 		"another user's login away":      {"south", func(_ *world, p *phone) { p.login, p.password = "1002", "secret-1002" }, 401, "Unauthorized"},
 		"unknown user at home":           {"north", func(_ *world, p *phone) { p.to = "sip:1999@north.example" }, 401, "Unauthorized"},
 		"unknown number away":            {"south", func(_ *world, p *phone) { p.to = "sip:1999@192.0.2.2" }, 404, "Not Found"},
+		"extension of several offices":   {"south", func(w *world, p *phone) { p.to = "sip:1001@192.0.2.2"; w.r.known("1001"); w.r.ambiguous = "1001" }, 404, "Use The Full Number"},
 		"unknown domain":                 {"south", func(_ *world, p *phone) { p.to = "sip:1001@elsewhere.example" }, 404, "Not Found"},
 		"barred as visitor":              {"south", deny("south", true), 403, "No Roaming Agreement"},
 		"barred as roamer":               {"south", deny("north", false), 403, "No Roaming Agreement"},

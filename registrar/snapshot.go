@@ -69,9 +69,12 @@ func (s *Server) List(ctx context.Context, after roam.UserID, max int) ([]Status
 	all := []Status{}
 	err := s.loop.Do(ctx, func() {
 		var ids []roam.UserID
-		for id, u := range s.users {
-			if id > after && len(u.home.At) > 0 {
+		for _, id := range s.after(after, len(s.users)) {
+			if len(s.users[id].home.At) > 0 {
 				ids = append(ids, id)
+			}
+			if len(ids) == max {
+				break
 			}
 		}
 		for id := range s.visitors {

@@ -19,6 +19,7 @@ type visitor struct {
 	bound  int64         // bindings, as counted in Server.bound
 	guest  roam.OfficeID // as counted in Server.guests
 	number string        // as in Server.numbers
+	owes   roam.OfficeID // as counted in counters.others
 }
 
 func (v *visitor) user() roam.UserID { return v.visit.User }
@@ -156,6 +157,19 @@ func (s *Server) reindexVisit(v *visitor) {
 			v.number = p.Number
 			s.numbers[p.Number] = v.user()
 		}
+	}
+	owes := roam.OfficeID("")
+	if v.visit.Owes != nil {
+		owes = home
+	}
+	if owes != v.owes {
+		if v.owes != "" {
+			s.others.owe(v.owes, -1)
+		}
+		if owes != "" {
+			s.others.owe(owes, 1)
+		}
+		v.owes = owes
 	}
 	if home != v.guest {
 		s.guests[v.guest]--

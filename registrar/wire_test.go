@@ -231,13 +231,14 @@ func (s *fakeSwitch) Release(user roam.UserID, d roam.Device, gone roam.Location
 
 // store3 is R.
 type store3 struct {
-	w     *world
-	mu    sync.Mutex // guards what follows
-	at    map[roam.UserID]roam.Location
-	floor map[roam.UserID]roam.Epoch
-	ids   map[string]roam.Identity
-	away  bool
-	lies  map[roam.OfficeID]roam.OfficeID // says the one is where the other is
+	w         *world
+	mu        sync.Mutex // guards what follows
+	at        map[roam.UserID]roam.Location
+	floor     map[roam.UserID]roam.Epoch
+	ids       map[string]roam.Identity
+	away      bool
+	ambiguous string                          // an extension that several offices have
+	lies      map[roam.OfficeID]roam.OfficeID // says the one is where the other is
 }
 
 // view is R as one office sees it.
@@ -257,6 +258,8 @@ func (v *view) Identify(a sip.AOR, done func(roam.UserID, roam.OfficeID, error))
 		switch {
 		case away:
 			done("", "", roam.StoreAway)
+		case a != "" && string(a) == v.ambiguous:
+			done("", "", roam.Ambiguous)
 		case !found:
 			done("", "", roam.NoSuchUser)
 		default:

@@ -1,0 +1,124 @@
+package control
+
+import (
+	"slices"
+	"time"
+
+	"github.com/siproam/siproam/roam"
+)
+
+// save begins the commit of c.
+func (v Visit) save(c visiting, out []Action) (Visit, []Action) {
+	c.stage = saving
+	c.to.Version = 1
+	v.now = &c
+	return v, append(out, SaveVisit{c.to})
+}
+
+// saved ends a change: only now others see it.
+func (v Visit) saved(now time.Time, err error, out []Action) (Visit, []Action) {
+	c, was := v.now, v.Stay
+	if err != nil {
+		return v.unsaved(now, out)
+	}
+	v.Stay, v.now = c.to, nil
+	switch c.what {
+	case begin: // 190, 500
+		if v.Owes == nil && v.Location.Epoch > 0 {
+			out = append(out, Report{v.Location, "registered"})
+		}
+		out = append(out, Answer{Tx: c.tx, Location: v.Location, Changed: true})
+		if f := c.legal.Former; f != nil && v.Owes == nil { // 370: to G1
+			out = append(out, Supersede{To: f.Registrar, Device: v.Device, Epoch: v.Ticket.Epoch, Location: v.Location, Proof: v.Proof})
+		}
+	case leave:
+		out = append(out, Release{v.User, v.Device, v.Location})
+		if v.Location.Epoch > 0 {
+			out = append(out, Report{v.Location, "de-registered"})
+		}
+		out = append(out, Answer{Tx: c.tx, Location: v.Location, Changed: true})
+	case drop:
+		if was.Serving() {
+			out = append(out, Release{v.User, v.Device, v.Location})
+		}
+	case obey: // 260, 480
+		out = append(out, Release{v.User, v.Device, v.Gone.Location})
+		if v.Location.Epoch > 0 {
+			out = append(out, Report{v.Location, "superseded"})
+		}
+		out = append(out, Answer{Tx: c.tx, Epoch: v.Gone.Epoch})
+	}
+	return v, v.wake(out)
+}
+
+// unsaved goes back to what the disk has.
+func (v Visit) unsaved(now time.Time, out []Action) (Visit, []Action) {
+	c := v.now
+	switch c.what {
+	case begin:
+		if !v.Serving() {
+			out = append(out, Release{User: v.User, Device: v.Device})
+		}
+		gone := c.to // take back what home has recorded
+		gone.Contacts = nil
+		if !v.Serving() {
+			out = append(out, gone.message(now))
+		}
+	case leave, drop:
+		out = append(out, Wake{now.Add(backoff(1))})
+	}
+	return v.end(append(out, Answer{Tx: c.tx, Why: roam.NoCapacity}))
+}
+
+func (v Visit) end(out []Action) (Visit, []Action) {
+	v.now = nil
+	return v, out
+}
+
+// due ends what has expired, forgets tombstones, and repeats the registration message.
+func (v Visit) due(now time.Time, out []Action) (Visit, []Action) {
+	if v.now != nil {
+		return v, append(out, Wake{now.Add(time.Second)})
+	}
+	to := v.Stay
+	if to.Gone != nil && !now.Before(to.Gone.Until) {
+		to.Gone = nil
+		return v.save(visiting{what: drop, to: to}, out)
+	}
+	to.Contacts = slices.DeleteFunc(slices.Clone(to.Contacts), func(c Contact) bool { return !c.Live(now) })
+	switch {
+	case len(to.Contacts) == 0 && len(v.Contacts) > 0:
+		return v.record(now, visiting{what: leave, to: to}, out)
+	case len(to.Contacts) < len(v.Contacts):
+		v.Contacts = to.Contacts
+		return v, v.wake(append(out, Drift{}))
+	case to.Owes != nil && !now.Before(to.Owes.Until):
+		to.Contacts = nil
+		return v.record(now, visiting{what: leave, to: to}, out)
+	case to.Owes != nil && !now.Before(to.Owes.Next):
+		o := *to.Owes
+		o.Tries++
+		o.Next, o.sent = now.Add(inFlight+backoff(o.Tries)), true
+		v.Owes = &o
+		return v, v.wake(append(out, v.message(now)))
+	}
+	return v, v.wake(out)
+}
+
+// wake asks for the next Due.
+func (v *Visit) wake(out []Action) []Action {
+	if v.now != nil {
+		return out
+	}
+	at := earliest(v.Contacts)
+	if v.Gone != nil {
+		at = first(at, v.Gone.Until)
+	}
+	if v.Owes != nil && v.Owes.Next.Before(at) {
+		return append(out, Wake{v.Owes.Next}) // a zero Next is: at once
+	}
+	if at.IsZero() {
+		return out
+	}
+	return append(out, Wake{at})
+}

@@ -129,6 +129,9 @@ func (s *Switch) newCall(tx *transaction.Server, req *sip.Message, caller party)
 	c.a = &Leg{call: c, name: "A", user: caller.user, flow: req.Flow, office: req.Flow.Partner, peer: peerOf(req.Flow), callID: req.CallID()}
 	s.calls[c.id] = c
 	s.take(&c.caller)
+	c.timer = s.loop.After(s.cfg.RingFor, func() { // Timer C (16.6 step 11), for the whole attempt
+		c.stop(ending{status: 480, cause: 19, by: "office", why: "no answer"})
+	})
 	c.a.d = s.dialogs.Accept(tx, "", c.a)
 	return c
 }

@@ -21,15 +21,6 @@ func (c *Call) openMedia() (err error) {
 	return err
 }
 
-// limitRinging starts Timer C (16.6 step 11), once: it counts for the whole call.
-func (c *Call) limitRinging() {
-	if c.timer == nil {
-		c.timer = c.s.loop.After(c.s.cfg.RingFor, func() {
-			c.stop(ending{status: 480, cause: 19, by: "office", why: "no answer"})
-		})
-	}
-}
-
 // ring forks to all the callee's targets: phones here, and offices where more devices are. One
 // that is elsewhere altogether is an inter-office call by our own table.
 func (c *Call) ring() {
@@ -58,7 +49,6 @@ func (c *Call) ring() {
 		c.refuse(err)
 		return
 	}
-	c.limitRinging()
 	c.round = len(c.bs)
 	var why error
 	for _, t := range targets {

@@ -46,7 +46,6 @@ func (c *Call) toOffice(at roam.Location) {
 		c.refuse(err)
 		return
 	}
-	c.limitRinging()
 	c.round = len(c.bs)
 	switch err := c.forkOffice(at); {
 	case errors.Is(err, roam.NotAcceptable) || errors.Is(err, roam.NoCapacity):

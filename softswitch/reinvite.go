@@ -24,7 +24,7 @@ func (l *Leg) Request(tx *transaction.Server, req *sip.Message) {
 	case sip.OPTIONS:
 		l.reply(tx, dialog.Answer{Code: 200, Fields: []sip.Field{{Name: sip.Allow, Value: allow}, {Name: sip.Accept, Value: sdpType}}})
 	default:
-		tx.Refuse(notAllowed())
+		tx.Refuse(notAllowed(allow))
 	}
 }
 

@@ -361,7 +361,7 @@ func TestPointedBack(t *testing.T) {
 
 // A dead or silent office costs the caller seconds, not the whole of Timer B.
 func TestOfficeAway(t *testing.T) {
-	for how, limit := range map[string]time.Duration{"refused": time.Second, "silent": 11 * time.Second} {
+	for how, limit := range map[string]time.Duration{"refused": time.Second, "silent": 11 * time.Second, "hanging": 11 * time.Second} {
 		world(t, func(t *testing.T, net *network, north, south, west *office) {
 			net.phone(bob, "198.51.100.2:5060").register(south, "north", 10)
 			a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
@@ -374,6 +374,46 @@ func TestOfficeAway(t *testing.T) {
 			north.ended(alice, 480, 38, "network", "office silent")
 		})
 	}
+}
+
+// The caller gives up while an office is being reached, or R is being asked.
+func TestCancelWhileRouting(t *testing.T) {
+	for _, how := range []string{"hanging", "silent", "slow store"} {
+		world(t, func(t *testing.T, net *network, north, south, west *office) {
+			b := net.phone(bob, "198.51.100.2:5060").register(south, "north", 10)
+			a := net.phone(dave, "198.51.100.1:5060").register(west, "", 1)
+			if how == "slow store" {
+				net.router.slow = 3 * time.Second
+			} else {
+				net.down[south.addrs[1]] = how
+			}
+			a.call("1002", "offer")
+			net.pass(time.Second)
+			a.bye()
+			if a.last() != 487 {
+				t.Errorf("%s: got %v, want 487", how, a.got)
+			}
+			net.pass(20 * time.Second)
+			if len(b.invited) != 0 {
+				t.Errorf("%s: the callee rang", how)
+			}
+			west.ended(dave, 487, 16, "caller", "cancelled")
+		})
+	}
+}
+
+// R never answers: the attempt ends all the same.
+func TestStoreHangs(t *testing.T) {
+	world(t, func(t *testing.T, net *network, north, south, west *office) {
+		net.addUser(bob)
+		a := net.phone(dave, "198.51.100.1:5060").register(west, "", 1)
+		net.router.slow = -1
+		a.call("1002", "offer")
+		net.pass(181 * time.Second)
+		if a.last() != 480 {
+			t.Errorf("got %v, want 480", a.got)
+		}
+	})
 }
 
 // Home is asked and knows no such user any more: that is the answer, though R says otherwise.

@@ -109,8 +109,11 @@ func (s *Switch) Reload(cfg Config) {
 	}
 }
 
-// allow is what a dialog of ours understands.
-const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, MESSAGE"
+// What is understood outside dialogs, and what a dialog of ours understands.
+const (
+	allowOutside = "INVITE, ACK, CANCEL, BYE, OPTIONS"
+	allow        = allowOutside + ", INFO, UPDATE, MESSAGE"
+)
 
 // ServeSIP takes INVITE, and the OPTIONS, INFO and MESSAGE outside dialogs that are not the registrar's.
 func (s *Switch) ServeSIP(tx *transaction.Server, req *sip.Message) error {
@@ -127,9 +130,10 @@ func (s *Switch) ServeSIP(tx *transaction.Server, req *sip.Message) error {
 	case sip.INFO:
 		return roam.NoDialog
 	}
-	return notAllowed()
+	return notAllowed(allowOutside)
 }
 
-func notAllowed() error {
+// notAllowed refuses a method (21.4.6).
+func notAllowed(allow string) error {
 	return &sip.Refused{Why: roam.BadRequest, Code: 405, Fields: []sip.Field{{Name: sip.Allow, Value: allow}}}
 }

@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -131,16 +132,43 @@ func readCard(o roam.OfficeID, res *sip.Message, err error) (card roam.Card, _ e
 	return card, nil
 }
 
-// officeOf is the partner whose card names host as its domain, "" when none is known.
-func (s *Server) officeOf(host string) roam.OfficeID {
-	for o, c := range s.cards {
-		for _, d := range c.card.Domains {
-			if strings.EqualFold(d, host) {
-				return o
+// neighbours learns from R which domains partners have, now and every minute.
+func (s *Server) neighbours() {
+	for _, p := range s.cfg.Partners {
+		s.router.Peer(p.Office, func(peer roam.Peer, err error) {
+			if err == nil {
+				s.domains[p.Office] = peer.Domains
 			}
+		})
+	}
+	s.loop.After(time.Minute, s.neighbours)
+}
+
+// has says that partner o has the domain host.
+func (s *Server) has(o roam.OfficeID, host string) bool {
+	return slices.ContainsFunc(s.domains[o], func(d string) bool { return strings.EqualFold(d, host) })
+}
+
+// officeOf is the one partner that has the domain host, "" when none is known, or several.
+func (s *Server) officeOf(host string) (found roam.OfficeID) {
+	for o := range s.domains {
+		if s.has(o, host) && found != "" {
+			return ""
+		} else if s.has(o, host) {
+			found = o
 		}
 	}
-	return ""
+	return found
+}
+
+// shared says that a partner has our domain as well: an unknown user may be theirs.
+func (s *Server) shared() bool {
+	for o := range s.domains {
+		if s.has(o, s.domain()) {
+			return true
+		}
+	}
+	return false
 }
 
 // sequence is a CSeq's value.

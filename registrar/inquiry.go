@@ -52,12 +52,6 @@ func number(user string) bool {
 	return user != "" && strings.Trim(user, "+0123456789") == ""
 }
 
-// shared says that another office has our domain as well: an unknown user may be theirs.
-func (s *Server) shared() bool {
-	o := s.officeOf(s.domain())
-	return o != "" && o != s.cfg.Card.Office
-}
-
 // nobody treats an unknown user of our domain like a wrong password: the same work, the same words.
 func (s *Server) nobody(req *sip.Message) error {
 	_, err := s.authenticate(req.Flow, login{value: s.credentials(req, sip.Authorization), method: "REGISTER", asked: req.RequestURI()})
@@ -120,8 +114,13 @@ func (s *Server) agreed(in *inquiry, u sip.URI, user roam.UserID, home roam.Offi
 	if !found || denied(p.Visitors.Deny, user, u.User) {
 		return roam.NoAgreement
 	}
-	v := s.findVisitor(user, in.r.Device)
-	if here := v != nil && v.visit.Serving(); !here && s.guests[home] >= p.Visitors.Max {
+	return s.room(p, user, in.r.Device)
+}
+
+// room says whether one more device of p's users may be here.
+func (s *Server) room(p *roam.Partner, user roam.UserID, d roam.Device) error {
+	v := s.findVisitor(user, d)
+	if here := v != nil && v.visit.Serving(); !here && s.guests[p.Office] >= p.Visitors.Max {
 		return roam.NoCapacity
 	}
 	return nil
@@ -160,6 +159,10 @@ func (s *Server) stepInquiry(in *inquiry, ev control.Event) {
 	}
 	if legal.Star {
 		s.clear(legal)
+		return
+	}
+	if p, found := s.partner(in.home); !found || s.room(p, legal.Ticket.User, in.r.Device) != nil { // others came meanwhile
+		s.refuse(in.r.Tx, roam.NoCapacity)
 		return
 	}
 	v := s.visitor(legal.Ticket.User, in.r.Device)

@@ -92,6 +92,7 @@ type Server struct {
 	guests   map[roam.OfficeID]int  // devices here, by home
 	numbers  map[string]roam.UserID // of visitors
 	cards    map[roam.OfficeID]*cached
+	domains  map[roam.OfficeID][]string  // of partners, as R says
 	flows    map[roam.Flow][]roam.UserID // whose bindings a flow carries
 	ended    map[roam.Flow]bool          // connections that are gone, and have bindings
 
@@ -117,16 +118,17 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Swit
 		loop: l, tl: tl, file: f, sw: sw, router: r, leases: leases, log: log,
 		office: &control.Office{Equal: equalURI}, guard: digest.Guard{Key: seal.NewKey()},
 		users: map[roam.UserID]*subscriber{}, names: map[string]*subscriber{}, visitors: map[roam.UserID][]*visitor{},
-		guests: map[roam.OfficeID]int{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, flows: map[roam.Flow][]roam.UserID{}, ended: map[roam.Flow]bool{},
+		guests: map[roam.OfficeID]int{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, flows: map[roam.Flow][]roam.UserID{}, ended: map[roam.Flow]bool{},
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),
 	}
 	s.count(m)
+	if err := s.loadKeys(context.Background()); err != nil {
+		return nil, err
+	}
 	s.configure(cfg)
 	if err := s.load(context.Background()); err != nil {
 		return nil, err
 	}
-	s.epochs.last = s.epochs.ceiling
-	s.configure(cfg) // now with our key
 	l.After(0, s.restore)
 	return s, nil
 }
@@ -134,10 +136,7 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Swit
 // configure takes cfg.
 func (s *Server) configure(cfg Config) {
 	s.cfg = cfg
-	s.cfg.Card.Version = docVersion
-	if s.signer != nil {
-		s.cfg.Card.Key = s.signer.Public()
-	}
+	s.cfg.Card.Version, s.cfg.Card.Key = docVersion, s.signer.Public()
 	s.hosts = make(map[string]bool, len(cfg.Names))
 	for _, n := range cfg.Names {
 		s.hosts[n] = true
@@ -148,7 +147,7 @@ func (s *Server) configure(cfg Config) {
 	o.Many, o.Contacts, o.Max = cfg.Devices != "one", cfg.Contacts, cfg.Max.D()
 	o.Silent, o.Resend = cfg.HomeSilent.Expires.D(), cfg.HomeSilent.ResendFor.D()
 	for _, u := range s.users {
-		s.use(u, u.account)
+		u.home.Profile = s.profile(&u.account)
 	}
 }
 
@@ -181,6 +180,7 @@ func (s *Server) restore() {
 		}
 	}
 	s.router.Publish(ids, nil)
+	s.neighbours()
 }
 
 // suspect marks the bindings of connections: they ended with the process before this one.

@@ -48,7 +48,12 @@ func (s *Server) use(u *subscriber, a account) {
 		}
 		u.logins[name] = h
 	}
-	u.home.Profile = &roam.Profile{Version: 1, Name: a.Name, Number: a.Number, Short: a.Short, Dial: s.cfg.Numbers, Calls: a.Calls}
+	u.home.Profile = s.profile(&a)
+}
+
+// profile is what travels with the user.
+func (s *Server) profile(a *account) *roam.Profile {
+	return &roam.Profile{Version: docVersion, Name: a.Name, Number: a.Number, Short: a.Short, Dial: s.cfg.Numbers, Calls: a.Calls}
 }
 
 // enter makes u known under all its names.

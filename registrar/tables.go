@@ -10,6 +10,7 @@ import (
 
 	"github.com/siproam/siproam/registrar/control"
 	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/seal"
 	"github.com/siproam/siproam/store"
 )
 
@@ -60,11 +61,8 @@ type visitDoc struct {
 	CSeq   uint32 `json:"cseq"`
 }
 
-// load reads everything. It waits, at start only.
+// load reads users, their registrations, and visits. It waits, at start only.
 func (s *Server) load(ctx context.Context) error {
-	if err := s.loadKeys(ctx); err != nil {
-		return err
-	}
 	err := each(ctx, s.file, selectUsers, func(rows *sql.Rows) error {
 		var id string
 		var doc []byte
@@ -151,7 +149,8 @@ func (s *Server) loadKeys(ctx context.Context) error {
 			return err
 		}
 	}
-	s.useSeed(seed)
+	s.signer = seal.NewSigner(seed)
+	s.epochs.last = s.epochs.ceiling
 	return nil
 }
 

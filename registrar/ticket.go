@@ -20,9 +20,6 @@ type ticketDoc struct {
 	roam.Ticket
 }
 
-// useSeed makes the signer, whose public key goes into our card.
-func (s *Server) useSeed(seed []byte) { s.signer = seal.NewSigner(seed) }
-
 // sign gives t's proof. A ticket lives as long as a visit may go unrecorded, or be remembered.
 func (s *Server) sign(kind byte, t roam.Ticket) roam.Ticket {
 	t.Until = s.loop.Now().Add(max(2*s.cfg.Max.D(), s.cfg.HomeSilent.ResendFor.D())).Truncate(time.Millisecond)

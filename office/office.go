@@ -132,7 +132,7 @@ func (o *Office) wire(cfg Config) (err error) {
 
 // mux says which role takes what; what belongs to a dialog never gets here.
 func (o *Office) mux() *transaction.Mux {
-	m := transaction.NewMux("path", "replaces", "timer", "outbound")
+	m := transaction.NewMux("path", "outbound") // not replaces nor timer: nobody here does what they promise
 	for _, method := range []sip.Method{sip.REGISTER, sip.OPTIONS} {
 		m.Handle(method, "", o.reg)
 	}

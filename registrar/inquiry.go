@@ -28,8 +28,8 @@ func (s *Server) registerOther(tx *transaction.Server, req *sip.Message, u sip.U
 	if own && (s.ownName(u.Host) && !s.shared() || !number(u.User)) {
 		return s.nobody(req)
 	}
-	aor := sip.AOR(u.User)
-	if !own && u.Scheme != "tel" {
+	aor := sip.AOR(u.User) // a number at our address is a number anywhere
+	if !own {
 		var err error
 		if aor, err = u.AOR(); err != nil {
 			return err
@@ -63,7 +63,9 @@ func (s *Server) nobody(req *sip.Message) error {
 func (s *Server) identified(in *inquiry, u sip.URI, user roam.UserID, home roam.OfficeID, err error) {
 	req := in.tx.Request()
 	if o := s.officeOf(u.Host); err != nil && o != "" && u.Scheme != "tel" { // R does not know, but the domain is a partner's
-		user, home, err = roam.UserID(u.User+"@"+u.Host), o, nil
+		if aor, bad := u.AOR(); bad == nil {
+			user, home, err = roam.UserID(aor), o, nil
+		}
 	}
 	if err == nil && home == s.cfg.Card.Office || err != nil && s.ownName(u.Host) {
 		w := s.waits[in.r.Tx]

@@ -29,7 +29,7 @@ func settle(d time.Duration) {
 // TestLogins: a user may log in under any of his names, and be addressed by any.
 func TestLogins(t *testing.T) {
 	for _, at := range []roam.OfficeID{"north", "south"} {
-		for _, to := range []string{"sip:1001@north.example", "sip:alice@north.example", "sip:+15550001001@north.example", "SIP:1001@NORTH.example:5060", "tel:+1-555-000-1001"} {
+		for _, to := range []string{"sip:1001@north.example", "sip:alice@north.example", "sip:+15550001001@north.example", "SIP:1001@NORTH.example:5060", "tel:+1-555-000-1001", "sip:+1-555-000-1001@north.example;user=phone", "sip:%31001@north.example."} {
 			for _, login := range []string{"1001", "alice", "+15550001001", "15550001001", "1001@north.example", "alice@north.example"} {
 				inWorld(t, func(w *world) {
 					w.r.known("15550001001@north.example", "+15550001001@north.example")

@@ -49,6 +49,12 @@ func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subsc
 		s.refreshing.Observe(0)
 		return s.respondHome(tx, u) // 8
 	}
+	s.changeHome(tx, u, r)
+	return nil
+}
+
+// changeHome holds the request until u's core has decided and the disk has it.
+func (s *Server) changeHome(tx *transaction.Server, u *subscriber, r control.Register) {
 	kind := kindOf(&r, "home")
 	r.Tx = s.hold(tx, kind, func(w *wait, a control.Answer) error {
 		if a.Why != roam.OK {
@@ -62,7 +68,6 @@ func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subsc
 	if !s.change(u, func() control.Event { r.Next = s.draw(); return r }) {
 		s.answer(control.Answer{Tx: r.Tx, Why: roam.TooBusy})
 	}
-	return nil
 }
 
 // kindOf is what r is for, as we count it.

@@ -5,6 +5,17 @@
 // that must wait is a held transaction and an event to come. It trusts a partner's words only on
 // a flow that is a partner's (sip.Flow.Partner), whatever a message claims.
 //
+// Between offices, on the partner listener only:
+//
+//	OPTIONS sip:softswitch   the office card; with a user part, what is known of a visitor
+//	REGISTER, no Contact     identity query: Authorization as the phone sent it, Roam-Digest: method;uri="...",
+//	                         P-Visited-Network-ID: office;device="...";call="...";person. The 200 brings
+//	                         Roam-Ticket and {user, profile}
+//	REGISTER, Contact        registration message: <sip:token@softswitch>, Roam-Ticket, our card. The 200 brings the
+//	                         location, and Expires as home grants it
+//	NOTIFY, Event: reg       supersede: reginfo with where calls go now, Roam-Ticket with home's signature.
+//	                         The 200 names in Roam-Epoch what it acknowledges
+//
 // It implements RFC 3261 10, RFC 5626 as far as +sip.instance and reg-id, and the reg event
 // package (RFC 3680) as the notice between offices that a device has moved. It leaves out GRUU
 // (RFC 5627), third-party registration and subscriptions.

@@ -114,13 +114,24 @@ func (s *Server) ownName(host string) bool {
 
 // find is our subscriber that u names, nil when it is none of ours.
 func (s *Server) find(u sip.URI, f *sip.Flow) *subscriber {
+	u.Host = strings.TrimSuffix(u.Host, ".")
 	if u.Scheme == "tel" || u.User != "" && s.ours(u.Host, f) {
 		if found := s.names[u.User]; found != nil {
 			return found
 		}
-		return s.names[u.User+"@"+s.domain()]
+		u.Scheme, u.Host = "sip", s.domain()
 	}
-	return s.names[u.User+"@"+u.Host]
+	if found := s.names[u.User+"@"+u.Host]; found != nil {
+		return found
+	}
+	aor, err := u.AOR() // with escapes, or a number with dashes
+	if err != nil {
+		return nil
+	}
+	if found := s.names[string(aor)]; found != nil || u.Host != s.domain() {
+		return found
+	}
+	return s.names[aor.User()]
 }
 
 // nonces is the nonce counts that a user's phones have used, by nonce: one phone's must not make another's stale.

@@ -252,6 +252,21 @@ func TestPartnersIdentity(t *testing.T) {
 	}
 }
 
+// A number that comes with an identity is shown only when it is that user's.
+func TestPartnersNumber(t *testing.T) {
+	for number, want := range map[string]string{"+15550003001": "sip:+15550003001@north.example", "+15550001001": "sip:3001@west.example", "+15557777777": "sip:3001@west.example"} {
+		world(t, func(t *testing.T, net *network, north, south, west *office) {
+			b := net.phone(bob, "198.51.100.2:5060").register(north, "", 1)
+			net.addUser(alice)
+			net.addUser(dave)
+			net.partner(west, north, "sip:1002@north.example", sip.Field{Name: sip.PAssertedIdentity, Value: "<sip:3001@west.example>, <tel:" + number + ">"})
+			if from, _ := b.invited[0].From(); from.Raw != want {
+				t.Errorf("%s: shown %s, want %s", number, from.Raw, want)
+			}
+		})
+	}
+}
+
 // The caller has just moved to the partner, which our cache does not know yet.
 func TestPartnersIdentityAfterAMove(t *testing.T) {
 	world(t, func(t *testing.T, net *network, north, south, west *office) {

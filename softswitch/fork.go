@@ -67,8 +67,8 @@ func (c *Call) ring() {
 	}
 }
 
-// targets is the callee's, phones here and one per other office. The phone that calls its own
-// number is left out, and so is the office that has just asked us, unless it is all there is.
+// targets is the callee's, phones here and one per other office, which forks itself. The phone
+// that calls its own number is left out.
 func (c *Call) targets() (phones, offices []roam.Target) {
 	seen := map[roam.OfficeID]bool{}
 	for _, t := range c.callee.line.Targets {
@@ -97,8 +97,7 @@ func (c *Call) forkPhone(t roam.Target) error {
 	} else {
 		l.peer.Signal, l.peer.Here = t.Flow.Remote.Addr().Unmap(), t.Flow.Local.Addr().Unmap()
 	}
-	from := c.shown(c.callee.user)
-	return c.fork(l, dialog.Invite{To: to, URI: t.URI, Route: t.Route, From: from}, 0)
+	return c.fork(l, dialog.Invite{To: to, URI: t.URI, Route: t.Route, From: c.shown(c.callee.user)}, 0)
 }
 
 // forkOffice calls the callee at another office's softswitch.
@@ -119,8 +118,7 @@ func (c *Call) forkOffice(at roam.Location) error {
 
 // newLeg is the next B leg.
 func (c *Call) newLeg(user roam.UserID, office roam.OfficeID) *Leg {
-	l := &Leg{call: c, name: "B" + strconv.Itoa(len(c.bs)+1), user: user, office: office}
-	return l
+	return &Leg{call: c, name: "B" + strconv.Itoa(len(c.bs)+1), user: user, office: office}
 }
 
 // fork sends the INVITE of one B leg. When limit is not 0, the other end must give any sign of life by then.

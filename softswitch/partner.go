@@ -14,6 +14,7 @@ func (s *Switch) fromPartner(tx *transaction.Server, req *sip.Message, to sip.UR
 	caller, found := asserted(req)
 	if !found {
 		s.spoofed(req.Flow, req.CallID(), "")
+		s.count.tried(roam.Incoming, "refused")
 		return roam.NotAllowed
 	}
 	c := s.newCall(tx, req, caller)
@@ -74,10 +75,7 @@ func (c *Call) vouch() {
 	aor := sip.AOR(c.caller.address)
 	if user, found := c.s.dir.Resolve(aor); found {
 		p, _ := c.s.know(user)
-		c.caller.user, c.caller.Identity.User, c.caller.home = user, user, p.home
-		if p.Number != "" {
-			c.caller.Name, c.caller.Number = p.Name, p.Number
-		}
+		c.caller.user, c.caller.Identity, c.caller.home = user, p.Identity, p.home // what we know counts
 		at := roam.OfficeID("")
 		if slices.ContainsFunc(p.line.Targets, func(t roam.Target) bool { return t.Office == c.from }) {
 			at = c.from
@@ -114,7 +112,7 @@ func (c *Call) vouched(at roam.OfficeID, last bool) {
 	}
 	switch {
 	case plan.Vouch(c.from, c.caller.home, at, calleeHome):
-		c.decide(false, roam.Location{})
+		c.checkNumber()
 	case last:
 		c.s.spoofed(c.a.flow, c.a.callID, c.caller.address)
 		c.refuse(roam.NotAllowed)
@@ -135,9 +133,25 @@ func (c *Call) locateCaller(fresh bool) {
 	})
 }
 
+// checkNumber drops a number that came with the identity unless it is that user's: phones show it.
+func (c *Call) checkNumber() {
+	if _, ours := c.s.dir.Resolve(sip.AOR(c.caller.address)); ours || c.caller.Number == "" {
+		c.decide(false, roam.Location{})
+		return
+	}
+	c.s.router.Identify(sip.AOR(c.caller.Number), func(user roam.UserID, _ roam.OfficeID, err error) {
+		if c.over {
+			return
+		}
+		if err != nil || user != c.caller.Identity.User {
+			c.caller.Number = ""
+		}
+		c.decide(false, roam.Location{})
+	})
+}
+
 // spoofed tells that a partner asserts somebody it may not speak for.
 func (s *Switch) spoofed(f *sip.Flow, callID, who string) {
 	s.log.Warn().Str("event", "call.refused").Str("peer", string(f.Partner)).Str("remote_ip", f.Remote.Addr().Unmap().String()).
 		Str("call_id", callID).Str("user", who).Msg("identity not the partner's to assert")
-	s.count.tried(roam.Incoming, "refused")
 }

@@ -18,10 +18,12 @@ func (l *Leg) Request(tx *transaction.Server, req *sip.Message) {
 	if l.flow = tx.Flow(); l.office == "" {
 		l.peer = peerOf(l.flow) // a phone may have come back by another way
 	}
-	switch req.Method() {
-	case sip.INVITE, sip.UPDATE, sip.INFO, sip.MESSAGE:
+	switch m := req.Method(); {
+	case m == sip.UPDATE && len(req.Body()) == 0: // a new Contact, which the dialog has taken (RFC 3311)
+		l.reply(tx, dialog.Answer{Code: 200, Fields: []sip.Field{{Name: sip.Allow, Value: allow}}})
+	case m == sip.INVITE, m == sip.UPDATE, m == sip.INFO, m == sip.MESSAGE:
 		c.cross(l, tx, req)
-	case sip.OPTIONS:
+	case m == sip.OPTIONS:
 		l.reply(tx, dialog.Answer{Code: 200, Fields: []sip.Field{{Name: sip.Allow, Value: allow}, {Name: sip.Accept, Value: sdpType}}})
 	default:
 		tx.Refuse(notAllowed(allow))
@@ -68,7 +70,7 @@ func (c *Call) cross(l *Leg, tx *transaction.Server, req *sip.Message) {
 		a.Fields = []sip.Field{{Name: sip.Allow, Value: allow}, {Name: sip.SessionID, Value: c.sessionTo(o)}}
 	}
 	tx.Hold()
-	method, late := req.Method(), offer && len(a.Body) == 0
+	method, late := req.Method(), len(a.Body) == 0
 	o.d.Request(method, a, func(res *sip.Message, err error) { c.crossed(l, o, tx, method, late, res, err) })
 }
 
@@ -93,43 +95,38 @@ func (c *Call) sessionTo(l *Leg) string {
 	return c.session + ";remote=" + c.far
 }
 
-// crossed brings the answer of o to l.
+// crossed brings the answer of o to l. late says that l sent no offer.
 func (c *Call) crossed(l, o *Leg, tx *transaction.Server, method sip.Method, late bool, res *sip.Message, err error) {
 	switch {
 	case err != nil:
 		l.refuse(tx, err)
-		return
 	case res.Status() < 200:
-		return
 	case res.Status() >= 300:
-		l.reply(tx, dialog.Answer{Code: c.inDialogCode(res.Status())})
-		return
+		l.reply(tx, dialog.Answer{Code: inDialogCode(res.Status())})
+	case method == sip.INVITE || method == sip.UPDATE:
+		c.agreed(l, o, tx, method == sip.INVITE, late, res)
+	default:
+		l.reply(tx, dialog.Answer{Code: res.Status()})
 	}
-	a := dialog.Answer{Code: res.Status()}
-	invite := method == sip.INVITE
-	if invite || method == sip.UPDATE {
-		a.Fields = []sip.Field{{Name: sip.Allow, Value: allow}, {Name: sip.SessionID, Value: c.sessionTo(l)}}
-	}
-	if len(res.Body()) > 0 && (invite || method == sip.UPDATE) && !c.over {
-		var err error
-		if a.Body, err = c.passBody(o, l, res); err != nil {
-			if invite {
-				o.d.Ack("", nil)
-			}
-			l.refuse(tx, err)
-			return
-		}
-		a.Type = sdpType
-	}
-	if invite {
-		if late && len(a.Body) > 0 && !c.over {
-			o.owes = l // its offer waits for l's ACK
-		} else {
-			o.d.Ack("", nil)
-		}
-	}
+}
+
+// agreed brings o's 2xx to an offer, or with an offer, to l.
+func (c *Call) agreed(l, o *Leg, tx *transaction.Server, invite, late bool, res *sip.Message) {
+	a := dialog.Answer{Code: res.Status(), Fields: []sip.Field{{Name: sip.Allow, Value: allow}, {Name: sip.SessionID, Value: c.sessionTo(l)}}}
+	err := error(nil)
 	if c.over {
-		l.refuse(tx, roam.NoDialog)
+		err = roam.NoDialog
+	} else if len(res.Body()) > 0 {
+		a.Type = sdpType
+		a.Body, err = c.passBody(o, l, res)
+	}
+	if invite && (err != nil || !late || a.Body == nil) {
+		o.d.Ack("", nil)
+	} else if invite {
+		o.owes = l // its offer waits for l's ACK
+	}
+	if err != nil {
+		l.refuse(tx, err)
 		return
 	}
 	l.reply(tx, a)
@@ -137,7 +134,7 @@ func (c *Call) crossed(l, o *Leg, tx *transaction.Server, method sip.Method, lat
 
 // inDialogCode is an error of one leg as the other may know it: a challenge is nothing it can
 // answer, and 408 or 481 would end its dialog, which ours with the other leg does by BYE.
-func (c *Call) inDialogCode(code int) int {
+func inDialogCode(code int) int {
 	switch code {
 	case 401, 407:
 		return 403

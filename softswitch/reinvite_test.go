@@ -277,7 +277,7 @@ func TestInDialog(t *testing.T) {
 				}
 			}
 		}
-		want := "INFO application/dtmf-relay Signal=5\r\nDuration=160\r\n; MESSAGE text/plain hello; UPDATE  ; UPDATE application/sdp "
+		want := "INFO application/dtmf-relay Signal=5\r\nDuration=160\r\n; MESSAGE text/plain hello; UPDATE application/sdp "
 		if got := strings.Join(atB, "; "); got != want+"south>A>B:north>A>B:v" {
 			t.Errorf("the callee got %q", got)
 		}

@@ -103,7 +103,7 @@ func courierCrashes(t *testing.T, addr string) {
 
 	// A new state directory, another node id: what the old one took is not lost.
 	visited.Send(ctx, "north", []byte("c"), "3")
-	c.XReadGroup(ctx, &redis.XReadGroupArgs{Group: group, Consumer: "gone", Streams: []string{cdrKey("north"), ">"}})
+	c.XReadGroup(ctx, &redis.XReadGroupArgs{Group: group, Consumer: "gone", Streams: []string{cdrKey("north"), ">"}, Block: -1})
 	next := newRig(t, addr, "north")
 	c.Do(ctx, "XCLAIM", cdrKey("north"), group, "gone", "0", c.XRange(ctx, cdrKey("north"), "-", "+").Val()[0].ID, "IDLE", "120000")
 	var adopted []string

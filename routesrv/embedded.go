@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	tickEvery     = 500 * time.Millisecond // a key expires at most this late
-	snapshotEvery = 5 * time.Second        // this much is lost at kill -9
+	tickEvery     = 500 * time.Millisecond // a key expires at most this late; see rest
+	snapshotEvery = 5 * time.Second        // this much is lost at kill -9; see rest
 	stuckAfter    = time.Second            // a client that reads nothing for so long is cut off
 )
 
@@ -92,18 +92,22 @@ func (e *Embedded) Addr() string { return e.listen.Addr().String() }
 func (e *Embedded) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	all.Go(e.accept)
-	tick, snapshot := time.NewTicker(tickEvery), time.NewTicker(snapshotEvery)
+	tick, snapshot := time.NewTimer(tickEvery), time.NewTimer(snapshotEvery)
 	defer tick.Stop()
 	defer snapshot.Stop()
 	var err error
 	for last := time.Now(); ctx.Err() == nil; {
 		select {
 		case <-ctx.Done():
-		case now := <-tick.C: // nothing expires by itself
+		case <-tick.C: // nothing expires by itself
+			now := time.Now()
 			e.store.FastForward(now.Sub(last))
 			last = now
+			tick.Reset(rest(tickEvery, now))
 		case <-snapshot.C:
+			now := time.Now()
 			err = e.save(context.WithoutCancel(ctx))
+			snapshot.Reset(rest(snapshotEvery, now))
 		}
 	}
 	e.listen.Close()
@@ -112,6 +116,12 @@ func (e *Embedded) Run(ctx context.Context) error {
 	e.client.Close()
 	e.store.Close()
 	return err
+}
+
+// rest is how long to wait before the next of something that began at start: usually, or
+// longer when with many keys it would take more than a twentieth of the time.
+func rest(usually time.Duration, start time.Time) time.Duration {
+	return max(usually, 20*time.Since(start))
 }
 
 func (e *Embedded) accept() {

@@ -374,6 +374,18 @@ func identify(t *testing.T, addr string) {
 	if got, err := b.identify("1001"); err != nil || got.User != carol {
 		t.Errorf("got %v, %v, want carol", got, err)
 	}
+	// What somebody else has by now stays his, whoever withdraws it late.
+	b.on(func() { b.Publish([]roam.Identity{id("+15550001001", carol, "south")}, nil) })
+	b.eventually("published", func() bool { return c.HGet(t.Context(), idKey("+15550001001"), "user").Val() == string(carol) })
+	a.on(func() {
+		a.Publish([]roam.Identity{id("done", alice, "north")}, []roam.Identity{id("+15550001001", bob, "north")})
+	})
+	a.eventually("published", func() bool { return c.Exists(t.Context(), extKey("done")).Val() == 1 })
+	if got := c.HGet(t.Context(), idKey("+15550001001"), "user").Val(); got != string(carol) {
+		t.Errorf("a late withdrawal left the number to %q, want carol", got)
+	}
+	a.on(func() { a.Publish([]roam.Identity{id("+15550001001", bob, "north")}, nil) })
+	a.eventually("published", func() bool { return c.HGet(t.Context(), idKey("+15550001001"), "user").Val() == string(bob) })
 	// What is known outlives R and the process.
 	var k Known
 	b.on(func() { k = b.Known() })

@@ -150,8 +150,8 @@ func (f *findings) partnerSide(c *Config) {
 
 // silence: the policy of M9.
 func (f *findings) silence(path string, p *roam.SilencePolicy) {
-	if p.Policy != "refuse" && p.Policy != "admit-known" {
-		f.at(path+".policy", "%q is not a policy; want refuse or admit-known", p.Policy)
+	if !slices.Contains([]string{"refuse", "admit-known", "refuse-unrecorded"}, p.Policy) {
+		f.at(path+".policy", "%q is not a policy; want refuse, admit-known or refuse-unrecorded", p.Policy)
 	}
 	for _, d := range []struct {
 		key      string

@@ -253,15 +253,17 @@ func (s *Server) query(in *inquiry, at string) {
 // already, on the flow it had, while its ticket is good. That is local: home has not said so.
 func (s *Server) known(in *inquiry) control.Queried {
 	v := s.findVisitor(in.q.User, in.r.Device)
-	policy := s.cfg.HomeSilent.Policy
-	if p, found := s.partner(in.home); found && p.HomeSilent != nil && p.HomeSilent.Policy != "" {
-		policy = p.HomeSilent.Policy
-	}
-	if policy != "admit-known" || v == nil || !v.visit.Serving() || !s.loop.Now().Before(v.visit.Ticket.Until) ||
+	if s.silent(in.home).Policy != "admit-known" || v == nil || !v.visit.Serving() || !s.loop.Now().Before(v.visit.Ticket.Until) ||
 		!slices.Contains(v.flows, in.tx.Flow().Flow) {
 		return control.Queried{Why: roam.HomeSilent}
 	}
-	return control.Queried{Ticket: v.visit.Ticket, Profile: v.visit.Profile}
+	return control.Queried{Ticket: v.visit.Ticket, Profile: v.visit.Profile, Silence: s.unrecorded(in.home)}
+}
+
+// unrecorded is the policy for a visitor of home's that home does not record.
+func (s *Server) unrecorded(home roam.OfficeID) control.Silence {
+	p := s.silent(home)
+	return control.Silence{Refuse: p.Policy == "refuse-unrecorded", Grant: p.Expires.D(), Resend: p.ResendFor.D()}
 }
 
 // welcome reads home's 200: the user's canonical address, his profile and the ticket. The
@@ -280,7 +282,7 @@ func (s *Server) welcome(in *inquiry, res *sip.Message) control.Queried {
 		return control.Queried{Why: roam.HomeSilent}
 	}
 	in.q.User = t.User // R, or the phone, may have used another of his names
-	return control.Queried{Ticket: t, Profile: doc.Profile}
+	return control.Queried{Ticket: t, Profile: doc.Profile, Silence: s.unrecorded(in.home)}
 }
 
 // inquired answers the phone.

@@ -279,6 +279,31 @@ func TestProvisional(t *testing.T) {
 	})
 }
 
+// TestRefuseUnrecorded is the strict policy: what home does not record is refused, and nothing stays.
+func TestRefuseUnrecorded(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.on("south", func(s *Server) { s.cfg.Partners[0].HomeSilent = &roam.SilencePolicy{Policy: "refuse-unrecorded"} })
+		w.mu.Lock()
+		w.lose = func(_, _ roam.OfficeID, m *sip.Message) bool {
+			return m.Method() == sip.REGISTER && m.Value(sip.Contact) != nil
+		}
+		w.mu.Unlock()
+		w.phone().carry("south").want(503)
+		w.agree("")
+		n := 0
+		w.mu.Lock()
+		w.lose = func(from, _ roam.OfficeID, m *sip.Message) bool { // home records it, but its answer is lost
+			if from == "north" && m.Method() == sip.REGISTER && m.Has(sip.ContentType, locationType) {
+				n++
+			}
+			return n == 1 && from == "north" && m.Has(sip.ContentType, locationType)
+		}
+		w.mu.Unlock()
+		w.phone().carry("south").want(503)
+		w.agree("")
+	})
+}
+
 // leases is DHCP at one office.
 type leases map[netip.Addr]roam.Lease
 

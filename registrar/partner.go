@@ -39,16 +39,16 @@ func denied(list []string, user roam.UserID, names ...string) bool {
 	return slices.ContainsFunc(list, func(d string) bool { return slices.Contains(names, d) })
 }
 
-// silence is how long o may take to answer.
-func (s *Server) silence(o roam.OfficeID) time.Duration {
-	after := s.cfg.HomeSilent.After
-	if p, found := s.partner(o); found && p.HomeSilent != nil && p.HomeSilent.After != 0 {
-		after = p.HomeSilent.After
+// silent is what to do when o does not answer (M9).
+func (s *Server) silent(o roam.OfficeID) roam.SilencePolicy {
+	base := s.cfg.HomeSilent
+	if p, found := s.partner(o); found && p.HomeSilent != nil {
+		base = p.HomeSilent.Over(base)
 	}
-	if after == 0 {
-		return 4 * time.Second
+	if base.After == 0 {
+		base.After = roam.Duration(4 * time.Second)
 	}
-	return after.D()
+	return base
 }
 
 // ask sends a request to a partner: build writes it but for Via. done comes once, with a final
@@ -71,7 +71,7 @@ func (s *Server) ask(o roam.OfficeID, uri string, build func(*sip.Writer) error,
 		}
 		done(res, err)
 	}
-	late := s.loop.After(s.silence(o), func() { once(nil, roam.Timeout) })
+	late := s.loop.After(s.silent(o).After.D(), func() { once(nil, roam.Timeout) })
 	s.tl.Request(transaction.Destination{URI: u}, func(w *sip.Writer, f *sip.Flow) error {
 		if f.Partner != o {
 			return errWrongOffice

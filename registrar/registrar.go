@@ -156,7 +156,6 @@ func (s *Server) configure(cfg Config) {
 	o := s.office
 	o.Here = roam.Location{Office: cfg.Card.Office, Switch: cfg.Card.Switch, Registrar: cfg.Card.Registrar}
 	o.Many, o.Contacts, o.Max = cfg.Devices != "one", cfg.Contacts, cfg.Max.D()
-	o.Silent, o.Resend = cfg.HomeSilent.Expires.D(), cfg.HomeSilent.ResendFor.D()
 	for _, u := range s.users {
 		u.home.Profile = s.profile(&u.account)
 	}

@@ -168,7 +168,7 @@ type Partner struct {
 
 // SilencePolicy is the policy of M9: what to do when a visitor's home does not answer.
 type SilencePolicy struct {
-	Policy    string   `yaml:"policy"`     // refuse or admit-known
+	Policy    string   `yaml:"policy"`     // refuse; admit-known: a device that is here stays; refuse-unrecorded: not even one whose credentials home has checked
 	After     Duration `yaml:"after"`      // how long to wait for home
 	Expires   Duration `yaml:"expires"`    // granted to a visitor admitted without home
 	ResendFor Duration `yaml:"resend_for"` // how long the registration message is re-sent

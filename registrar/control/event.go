@@ -50,6 +50,7 @@ type (
 		Passed  bool // a challenge, already handed to the phone
 		Ticket  roam.Ticket
 		Profile *roam.Profile
+		Silence Silence
 	}
 	// Legal begins or renews a visit: home has called the credentials good.
 	Legal struct {
@@ -58,6 +59,7 @@ type (
 		Former  *roam.Location
 		Ticket  roam.Ticket
 		Profile *roam.Profile
+		Silence Silence
 	}
 	// Allocated answers Allocate (d, h).
 	Allocated struct{ Why roam.Refusal }
@@ -199,19 +201,21 @@ type Office struct {
 	Contacts int                    // bindings a user may have; 0: 5
 	Max      time.Duration          // the longest expiry; tombstones live twice as long. 0: 1 h
 	Equal    func(a, b string) bool // Contact URIs, RFC 3261 19.1.4; nil: as text
-	Refuse   bool                   // M9: a visitor whose home is silent after its 200 is refused, not admitted
-	Silent   time.Duration          // granted while home does not answer; 0: 90 s
-	Resend   time.Duration          // for so long the registration message is repeated; 0: 24 h
+}
+
+// Silence is the policy of M9 for a visitor whom home called legal but does not record.
+type Silence struct {
+	Refuse bool          // else the visitor is admitted
+	Grant  time.Duration // granted while home does not answer; 0: 90 s
+	Resend time.Duration // for so long the registration message is repeated; 0: 24 h
 }
 
 func (o *Office) equal(a, b string) bool {
 	return a == b || o.Equal != nil && o.Equal(a, b)
 }
 
-func (o *Office) contacts() int          { return or(o.Contacts, 5) }
-func (o *Office) keep() time.Duration    { return 2 * or(o.Max, time.Hour) }
-func (o *Office) silence() time.Duration { return or(o.Silent, 90*time.Second) }
-func (o *Office) resend() time.Duration  { return or(o.Resend, 24*time.Hour) }
+func (o *Office) contacts() int       { return or(o.Contacts, 5) }
+func (o *Office) keep() time.Duration { return 2 * or(o.Max, time.Hour) }
 
 func or[T int | time.Duration](v, otherwise T) T {
 	if v == 0 {

@@ -301,14 +301,13 @@ func TestLateMessage(t *testing.T) {
 func TestHomeSilent(t *testing.T) {
 	for _, refuse := range []bool{false, true} {
 		w := newWorld(t, true)
-		w.offices["south"].Refuse = refuse
 		at := place{"south", "urn:d"}
 		v := w.visit(at)
 		p := &phone{device: "urn:d", n: 1}
 		r := p.request("south", time.Hour)
 		r.Tx = 1
 		var out []Action
-		*v, _ = v.Step(w.now, Legal{Register: r, Card: roam.Card{Office: "north", Registrar: "north"}, Ticket: roam.Ticket{User: user, Device: "urn:d", Office: "south", Epoch: w.draw()}}, nil)
+		*v, _ = v.Step(w.now, Legal{Register: r, Card: roam.Card{Office: "north", Registrar: "north"}, Silence: Silence{Refuse: refuse}, Ticket: roam.Ticket{User: user, Device: "urn:d", Office: "south", Epoch: w.draw()}}, nil)
 		*v, _ = v.Step(w.now, Allocated{}, nil)
 		*v, out = v.Step(w.now, Recorded{Why: roam.HomeSilent}, nil)
 		for _, a := range out {

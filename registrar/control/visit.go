@@ -199,12 +199,12 @@ func (v Visit) recorded(now time.Time, ev Recorded, out []Action) (Visit, []Acti
 	case ev.Why == roam.OK:
 		c.to.Location, c.to.Owes = ev.Location, nil
 		c.to.cut(now, ev.Grant)
-	case ev.Why == roam.HomeSilent && !v.Office.Refuse: // the ticket proves the visit (DESIGN 10)
-		c.to.cut(now, v.Office.silence())
-		c.to.Owes = &Unrecorded{Until: now.Add(v.Office.resend()), Next: now.Add(backoff(0))}
+	case ev.Why == roam.HomeSilent && !c.legal.Silence.Refuse: // the ticket proves the visit (DESIGN 10)
+		c.to.cut(now, or(c.legal.Silence.Grant, 90*time.Second))
+		c.to.Owes = &Unrecorded{Until: now.Add(or(c.legal.Silence.Resend, 24*time.Hour)), Next: now.Add(backoff(0))}
 		c.d = move
 	default:
-		return v.refused(now, c, ev.Why, out)
+		return v.refused(c, ev.Why, out)
 	}
 	if c.d == move {
 		return v.save(c, out)
@@ -228,14 +228,18 @@ func (s *Stay) cut(now time.Time, grant time.Duration) {
 }
 
 // refused ends a visit that home does not record.
-func (v Visit) refused(_ time.Time, c visiting, why roam.Refusal, out []Action) (Visit, []Action) {
+func (v Visit) refused(c visiting, why roam.Refusal, out []Action) (Visit, []Action) {
 	if !v.Serving() {
+		if why == roam.HomeSilent { // it may have recorded us all the same: take that back
+			c.to.Contacts = nil
+			out = append(out, c.to.message(time.Time{}))
+		}
 		return v.end(append(out, Release{User: v.User, Device: v.Device}, Answer{Tx: c.tx, Why: why}))
 	}
 	if why == roam.HomeSilent || why == roam.TooBusy || why == roam.NoCapacity { // nothing is wrong with the visit there is
 		return v.end(append(out, Answer{Tx: c.tx, Why: why}))
 	}
-	c.what, c.to, c.legal.Ticket = drop, Stay{Gone: v.Gone}, v.Ticket
+	c.what, c.to = drop, Stay{Gone: v.Gone}
 	return v.save(c, append(out, Answer{Tx: c.tx, Why: why}))
 }
 

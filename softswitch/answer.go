@@ -61,7 +61,6 @@ func (c *Call) answer(l *Leg, res *sip.Message) {
 	if isSDP(res) {
 		var err error
 		if sdp, err = c.pass(l, c.a, res.Body()); err != nil {
-			l.d.Ack("", nil)
 			c.stop(ending{status: 488, cause: 88, by: "office", why: "media not acceptable", unanswered: true})
 			return
 		}
@@ -119,7 +118,6 @@ func (c *Call) acked(l *Leg, ack *sip.Message) {
 	}
 	sdp, err := c.pass(l, o, ack.Body())
 	if err != nil {
-		o.d.Ack("", nil)
 		c.stop(ending{status: 488, cause: 88, by: "office", why: "media not acceptable"})
 		return
 	}

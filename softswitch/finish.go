@@ -107,10 +107,6 @@ func (c *Call) stop(e ending) {
 		e.reason = ""
 	}
 	for _, l := range c.bs {
-		if l.owes != nil { // 13.2.2.4: a 2xx is acknowledged whatever comes next
-			l.owes = nil
-			l.d.Ack("", nil)
-		}
 		l.bye(0, e.reason)
 	}
 	c.closeA(e)
@@ -123,10 +119,6 @@ func (c *Call) closeA(e ending) {
 		return
 	}
 	if c.invite == nil {
-		if c.a.owes != nil {
-			c.a.owes = nil
-			c.a.d.Ack("", nil)
-		}
 		c.a.bye(0, e.reason)
 		return
 	}

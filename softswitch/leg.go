@@ -23,7 +23,7 @@ type Leg struct {
 	answer []byte      // the SDP it gave before its 200, as the caller got it
 	code   int         // what it refused with; 408: nothing
 	cause  int         // the Q.850 cause it gave, 0: none
-	owes   *Leg        // our ACK to it waits for the ACK of this leg, which has the answer
+	owes   *Leg        // our ACK to it waits for the ACK of this leg, which has the answer; BYE sends it, too
 	try    *loop.Timer // a short try ends
 	over   bool        // nothing more comes from it, or is sent on it
 }

@@ -104,6 +104,9 @@ func (n *node) Reach(_ context.Context, u sip.URI) ([]sip.Hop, error) {
 	if a, found := n.net.names[u.Host]; found {
 		return []sip.Hop{{Transport: roam.TLS, Addr: a.String()}}, nil
 	}
+	if u.Host == "" {
+		return nil, errors.New("no host")
+	}
 	return []sip.Hop{{Transport: roam.UDP, Addr: fmt.Sprintf("%s:%d", u.Host, u.Port)}}, nil
 }
 
@@ -232,6 +235,7 @@ type fakeBridge struct {
 	silent func()
 	closed bool
 	joined string
+	held   bool
 	peer   media.Peer // of the leg that spoke last
 }
 
@@ -245,7 +249,7 @@ func (b *fakeBridge) Pass(from, to string, sdp []byte, peer, toPeer media.Peer) 
 func (b *fakeBridge) Join(leg string) { b.joined = leg }
 func (b *fakeBridge) Drop(string)     {}
 func (b *fakeBridge) State() media.State {
-	return media.State{Codec: "PCMA", A: roam.Traffic{Packets: 50}, B: roam.Traffic{Packets: 49, Lost: 1}}
+	return media.State{Codec: "PCMA", Held: b.held, A: roam.Traffic{Packets: 50}, B: roam.Traffic{Packets: 49, Lost: 1}}
 }
 func (b *fakeBridge) Close() media.State {
 	if b.closed {

@@ -116,7 +116,7 @@ func (l *lab) banner(out io.Writer, c *up, took time.Duration) {
 	}
 	say("siproam %s   three offices on this machine, %s        ready in %.1f s", Version, store, took.Seconds())
 	say("state %s      start over: %s --fresh      phones on the LAN: %s --lan\n", tilde(l.state), self()+" up", self()+" up")
-	say("  office   SIP udp+tcp      %s media         people", strings.Repeat(" ", max(len(l.proxy(0))-15, 0)))
+	say("  office   SIP udp+tcp     %s media         people", strings.Repeat(" ", max(len(l.proxy(0))-15, 0)))
 	for i, o := range labOffices {
 		var names []string
 		for _, n := range numbersOf(i) {

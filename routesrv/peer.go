@@ -2,7 +2,6 @@ package routesrv
 
 import (
 	"context"
-	"encoding/base64"
 	"slices"
 	"strings"
 	"time"
@@ -185,7 +184,8 @@ func (s *Store) renew(ctx context.Context, first bool) {
 	s.refreshOffices(ctx)
 }
 
-// publishCard writes roam:office. Another softswitch of the office stays while it lives;
+// publishCard writes roam:office. The office's public key is not in it: whoever can write R could replace it; it
+// comes with the card that the office itself gives over TLS. Another softswitch of the office stays while it lives;
 // should two write at once, the one that was overwritten notices at its next renewal.
 func (s *Store) publishCard(ctx context.Context, others []softswitch) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -206,7 +206,7 @@ func (s *Store) publishCard(ctx context.Context, others []softswitch) error {
 	key := officeKey(h.Office)
 	pipe := s.client.Pipeline()
 	pipe.HSet(ctx, key, "ver", h.Version, "softswitches", strings.Join(words, " "), "registrars", h.Registrar,
-		"domains", strings.Join(h.Domains, " "), "attributes", strings.Join(h.Abilities, " "), "key", base64.StdEncoding.EncodeToString(h.Key))
+		"domains", strings.Join(h.Domains, " "), "attributes", strings.Join(h.Abilities, " "))
 	pipe.Expire(ctx, key, officeTTL)
 	_, err := pipe.Exec(ctx)
 	return err

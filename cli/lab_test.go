@@ -202,6 +202,26 @@ func TestBanner(t *testing.T) {
 	}
 }
 
+// TestReadmeBanner: the README shows what up prints.
+func TestReadmeBanner(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("USERPROFILE", home)
+	l := newLab(filepath.Join(home, ".local", "state", "siproam", "up"), loopback, standardBase)
+	if err := l.makeAccounts(); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	l.banner(&out, &up{}, 100*time.Millisecond)
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.ReplaceAll(out.String(), os.Args[0], "go run ."); !strings.Contains(string(readme), "```\n"+got+"```\n") {
+		t.Errorf("README.md does not show\n%s", got)
+	}
+}
+
 // TestFresh: --fresh forgets an up's state, and nothing else.
 func TestFresh(t *testing.T) {
 	l := testLab(t, loopback)

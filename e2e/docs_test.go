@@ -200,6 +200,30 @@ func TestReadmeLooksInside(t *testing.T) {
 	}
 }
 
+// TestReadmeBareNumber is a phone that knows only a number and the address of the office it is in.
+func TestReadmeBareNumber(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "up")
+	start(t, "up", "--state", state).ready(upHTTP)
+	for _, user := range []string{"+15550001001", "1002"} {
+		newBaresip(t, 440, account{aor: "sip:" + user + "@" + southProxy, login: user, password: "demo-" + user[max(0, len(user)-4):], proxy: southProxy}).start().registered()
+		located(t, state, user[max(0, len(user)-4):], "south", 2*time.Second)
+	}
+}
+
+// TestUpLan is up --lan: random passwords, kept in accounts.txt, and phones at the machine's address.
+func TestUpLan(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "up")
+	start(t, "up", "--lan", "--state", state).ready(upHTTP)
+	password := accountsFile(t, state)["1001"]
+	if len(password) < 12 || strings.HasPrefix(password, "demo") {
+		t.Errorf("got password %q, want a random one", password)
+	}
+	b := newBaresip(t, 440, account{aor: "sip:1001@north.example", login: "1001", password: password, proxy: "198.51.100.1:5160"})
+	b.iface, b.listen = "", ""
+	b.start().registered()
+	located(t, state, "1001", "south", 2*time.Second)
+}
+
 // page wants 200 from url and from what the README says is beside it.
 func page(url string) error {
 	for _, path := range []string{"", "/metrics", "/healthz", "/readyz"} {

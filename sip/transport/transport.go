@@ -246,7 +246,6 @@ func (t *Transport) send(f *sip.Flow, b []byte, now bool) error {
 		return err
 	}
 	t.count.sent(f.Transport, b)
-	t.show(f, true, b)
 	return nil
 }
 
@@ -257,7 +256,9 @@ func (t *Transport) sendDatagram(f *sip.Flow, b []byte, now bool) error {
 		return ErrGone
 	case len(b) > maxDatagram:
 		return ErrTooLong
-	case now:
+	}
+	t.show(f, true, b) // first: whoever sees both ends sees it sent before it is received
+	if now {
 		return s.sendNow(f, b)
 	}
 	s.queue(f, b)
@@ -271,6 +272,7 @@ func (t *Transport) sendStream(f *sip.Flow, b []byte) error {
 	if c == nil {
 		return ErrGone
 	}
+	t.show(f, true, b)
 	return c.send(b)
 }
 

@@ -151,7 +151,7 @@ func (l *lab) routes() (*routesrv.Embedded, string, error) {
 	}
 	store, err := routesrv.StartEmbedded(l.store, filepath.Join(l.state, "routes.snapshot"))
 	if err != nil {
-		return nil, "", fmt.Errorf("routing store: %w", err)
+		return nil, "", fmt.Errorf("routing store %s: %w", l.store, office.Reason(err))
 	}
 	return store, "redis://" + store.Addr() + "/0", nil
 }

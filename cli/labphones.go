@@ -55,7 +55,7 @@ func reachable(redis string) error {
 	}
 	c, err := net.DialTimeout("tcp", net.JoinHostPort(host, port), 3*time.Second)
 	if err != nil {
-		return fmt.Errorf("routing store %s: %w", net.JoinHostPort(host, port), err)
+		return fmt.Errorf("routing store %s: %w", net.JoinHostPort(host, port), office.Reason(err))
 	}
 	return c.Close()
 }

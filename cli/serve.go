@@ -81,7 +81,7 @@ func embedded(cfg *office.Config) (*routesrv.Embedded, error) {
 	}
 	store, err := routesrv.StartEmbedded(embeddedAddr, filepath.Join(cfg.State, "routes.snapshot"))
 	if err != nil {
-		return nil, fmt.Errorf("routing store: %w", err)
+		return nil, fmt.Errorf("routing store %s: %w", embeddedAddr, office.Reason(err))
 	}
 	cfg.Routes.Redis = "redis://" + store.Addr() + "/0"
 	return store, nil

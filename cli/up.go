@@ -45,6 +45,9 @@ func (c *up) Run(e *env) error {
 	if c.Write != "" {
 		return l.write(e)
 	}
+	if client, err := office.Dial(l.state); err == nil && client.Running() {
+		return fmt.Errorf("%s: an up is running already; for another one say --state DIR --port-base N", tilde(l.state))
+	}
 	if c.Fresh {
 		if err := forget(l.state); err != nil {
 			return err
@@ -84,7 +87,7 @@ func (c *up) lab() (*lab, error) {
 	return l, nil
 }
 
-// forget empties the state directory of an up, and refuses to touch any other or a running one.
+// forget empties the state directory of an up, and refuses to touch any other.
 func forget(state string) error {
 	list, err := os.ReadDir(state)
 	if os.IsNotExist(err) || err == nil && len(list) == 0 {
@@ -95,9 +98,6 @@ func forget(state string) error {
 	}
 	if _, err := os.Stat(filepath.Join(state, accountsFile)); err != nil {
 		return misuse("--fresh: %s is not the state of an up (no %s in it)", state, accountsFile)
-	}
-	if client, err := office.Dial(state); err == nil && client.Running() {
-		return fmt.Errorf("--fresh: an up is running on %s", state)
 	}
 	for _, name := range append(labOffices[:], "tls", "routes.snapshot", accountsFile, "control.sock", "control.addr") {
 		if err := os.RemoveAll(filepath.Join(state, name)); err != nil {

@@ -106,7 +106,7 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("%s: %w", c.state, ErrNotRunning)
 	case err != nil:
-		return nil, fmt.Errorf("control socket of %s: %w", c.state, reason(err))
+		return nil, fmt.Errorf("control socket of %s: %w", c.state, Reason(err))
 	case res.StatusCode == http.StatusOK:
 		return res, nil
 	}

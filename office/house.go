@@ -56,7 +56,7 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 	if h.HTTP != "" {
 		if pages, err = net.Listen("tcp", h.HTTP); err != nil {
 			h.close()
-			return fmt.Errorf("http %s: %w", h.HTTP, reason(err))
+			return fmt.Errorf("http %s: %w", h.HTTP, Reason(err))
 		}
 		defer pages.Close()
 	}

@@ -114,8 +114,8 @@ func dialControl(state string) (network, addr, token string, err error) {
 	return "tcp", addr, token, nil
 }
 
-// reason is what a person needs of a network error: "address already in use".
-func reason(err error) error {
+// Reason is what a person needs of a network error: "address already in use".
+func Reason(err error) error {
 	if no := syscall.Errno(0); errors.As(err, &no) {
 		return no
 	}

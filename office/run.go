@@ -72,13 +72,14 @@ func (r *runner) stop() {
 				p.stop()
 			}
 		}
-		late := time.After(stopFor)
+		began, late := time.Now(), time.After(stopFor)
 		for _, p := range r.parts {
 			if p.stage != r.stage {
 				continue
 			}
 			select {
 			case <-p.ended:
+				r.o.log.Debug().Str("event", "office.part").Str("part", p.name).Dur("dur_ms", time.Since(began)).Msg("part has stopped")
 			case <-late:
 				r.o.log.Error().Str("event", "office.stuck").Str("part", p.name).Msg("part did not stop in time")
 				late = time.After(0)

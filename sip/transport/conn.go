@@ -52,7 +52,7 @@ func (c *conn) run() {
 func (c *conn) log(event string, err error) {
 	e := c.t.log.Debug()
 	if c.flow.Partner != "" {
-		e = c.t.log.Info().Str("office", string(c.flow.Partner))
+		e = c.t.log.Info().Str("partner", string(c.flow.Partner))
 	}
 	if err != io.EOF {
 		e = e.AnErr("err", err)

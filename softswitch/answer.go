@@ -138,9 +138,6 @@ func (c *Call) declined(l *Leg, e dialog.End) {
 
 // lost goes on after one B leg is over: wait for the others, ask another office, or refuse (16.7).
 func (c *Call) lost(l *Leg, res *sip.Message) {
-	if c.over || c.b != nil {
-		return
-	}
 	c.bridge.Drop(l.name)
 	if c.early == l {
 		c.early = nil

@@ -245,6 +245,36 @@ func TestICID(t *testing.T) {
 	}
 }
 
+// The caller's connection ends while it rings: the callee stops ringing. While they talk it may come back.
+func TestConnectionLost(t *testing.T) {
+	for _, answered := range []bool{false, true} {
+		world(t, func(t *testing.T, net *network, north, south, west *office) {
+			b := net.phone(bob, "198.51.100.2:5060").register(north, "", 1)
+			if !answered {
+				b.answer = ringOnly
+			}
+			a := net.phone(alice, "198.51.100.1:5060")
+			a.tr = roam.TCP
+			a.register(north, "", 1)
+			a.call("1002", "offer")
+			net.pass(3 * time.Second)
+			net.nodes[a.addrs[0]].lose = func(string) bool { return true }
+			north.tl.Closed(net.flow(roam.TCP, north.addrs[0], a.addrs[0]))
+			net.pass(time.Second)
+			if (len(b.ended) == 1) == answered {
+				t.Errorf("answered %v: the callee ended %v", answered, b.ended)
+			}
+			a.do(func() { a.lose = nil })
+			if answered {
+				a.bye()
+			} else {
+				a.do(func() { a.d.Bye(0, "") })
+				north.ended(alice, 487, 41, "network", "lost")
+			}
+		})
+	}
+}
+
 // A call on hold is shown so.
 func TestOnHold(t *testing.T) {
 	world(t, func(t *testing.T, net *network, north, south, west *office) {

@@ -51,6 +51,16 @@ func (c *Call) cancelled(e dialog.End) {
 	c.stop(end)
 }
 
+// closed ends the calls whose caller waits for an answer on a connection that is gone: none can
+// reach it any more (18.2.2). Answered calls go on, since phones come back by another connection.
+func (s *Switch) closed(f *sip.Flow) {
+	for _, c := range s.calls {
+		if c.invite != nil && c.a.flow.Flow == f.Flow {
+			c.stop(ending{status: 487, cause: 41, by: "network", why: "lost"})
+		}
+	}
+}
+
 // refuse ends an unanswered call with what err means.
 func (c *Call) refuse(err error) {
 	code, phrase, fields := sip.Status(err)

@@ -86,6 +86,7 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, r Router, relay *media
 		visitors: map[roam.UserID]map[roam.Device]bool{}, open: openFrom(relay)}
 	s.count.make(m)
 	s.Reload(cfg)
+	tl.OnClosed(s.closed)
 	return s
 }
 

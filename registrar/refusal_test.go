@@ -68,6 +68,7 @@ func TestRefused(t *testing.T) {
 		"unknown number away":            {"south", func(_ *world, p *phone) { p.to = "sip:1999@192.0.2.2" }, 404, "Not Found"},
 		"extension of several offices":   {"south", func(w *world, p *phone) { p.to = "sip:1001@192.0.2.2"; w.r.known("1001"); w.r.ambiguous = "1001" }, 404, "Use The Full Number"},
 		"unknown domain":                 {"south", func(_ *world, p *phone) { p.to = "sip:1001@elsewhere.example" }, 404, "Not Found"},
+		"a To that is no SIP address":    {"south", func(_ *world, p *phone) { p.to = "isbn:2983792873" }, 400, "Bad Request"},
 		"barred as visitor":              {"south", deny("south", true), 403, "No Roaming Agreement"},
 		"barred as roamer":               {"south", deny("north", false), 403, "No Roaming Agreement"},
 		"visited office full":            {"south", func(w *world, _ *phone) { w.on("south", func(s *Server) { s.cfg.Partners[0].Visitors.Max = 0 }) }, 503, "Service Unavailable"},

@@ -21,6 +21,9 @@ func (s *Server) serveRegister(tx *transaction.Server, req *sip.Message) error {
 	if err != nil {
 		return err
 	}
+	if sch := to.URI.Scheme; sch != "sip" && sch != "sips" && sch != "tel" {
+		return roam.BadRequest // 10.3: no address-of-record of ours, nor of anybody
+	}
 	if u := s.find(to.URI, req.Flow); u != nil {
 		return s.registerHome(tx, req, u)
 	}

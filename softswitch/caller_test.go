@@ -514,6 +514,24 @@ func TestNotSDP(t *testing.T) {
 	})
 }
 
+// Accept without SDP leaves no answer to a call.
+func TestTakesSDP(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"": true, "Accept: application/sdp\n": true, "Accept: text/plain, application/SDP;level=1\n": true, "Accept: text/plain\nAccept: application/*\n": true,
+		"Accept: */*\n": true, "Accept: text/plain\n": false, "Accept: \n": false,
+	} {
+		var m sip.Message
+		raw := "INVITE sip:1002@192.0.2.1 SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKa\nFrom: <sip:a@192.0.2.9>;tag=1\nTo: <sip:1002@192.0.2.1>\n" +
+			"Call-ID: a\nCSeq: 1 INVITE\n" + accept + "Content-Length: 0\n\n"
+		if err := sip.Parse([]byte(strings.ReplaceAll(raw, "\n", "\r\n")), &m); err != nil {
+			t.Fatal(err)
+		}
+		if got := takesSDP(&m); got != want {
+			t.Errorf("%q: got %v, want %v", accept, got, want)
+		}
+	}
+}
+
 // OPTIONS to a number, INFO and MESSAGE out of the blue.
 func TestOutsideDialogs(t *testing.T) {
 	world(t, func(t *testing.T, net *network, north, south, west *office) {

@@ -2,6 +2,7 @@ package softswitch
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
@@ -25,6 +26,8 @@ func (s *Switch) invite(tx *transaction.Server, req *sip.Message) error {
 		return &sip.Refused{Why: roam.LoopDetected, Code: 483}
 	case len(req.Body()) > 0 && !isSDP(req):
 		return notSDP()
+	case !takesSDP(req):
+		return &sip.Refused{Why: roam.NotAcceptable, Code: 406}
 	case req.Flow.Partner != "":
 		return s.fromPartner(tx, req, to)
 	}
@@ -143,6 +146,21 @@ func (s *Switch) emergency(req *sip.Message) error {
 
 func noEmergencyLine() error {
 	return &sip.Refused{Why: roam.NoRoute, Code: 503, Reason: "No Emergency Line Here"}
+}
+
+// takesSDP says that req's Accept, unless absent, has room for what a call is answered with (8.2.3, 20.1).
+func takesSDP(req *sip.Message) bool {
+	if req.Value(sip.Accept) == nil {
+		return true
+	}
+	for v := range req.Values(sip.Accept) {
+		kind, _, _ := strings.Cut(string(v), ";")
+		switch strings.ToLower(strings.TrimSpace(kind)) {
+		case sdpType, "application/*", "*/*":
+			return true
+		}
+	}
+	return false
 }
 
 // forwards is Max-Forwards, 70 when absent (8.1.1.6).

@@ -1,6 +1,7 @@
 package transaction
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -93,11 +94,11 @@ func (m *Mux) find(req *sip.Message) (Handler, error) {
 	return nil, &sip.Refused{Why: roam.NoAbility, Code: 489, Fields: []sip.Field{{Name: sip.AllowEvents, Value: events}}}
 }
 
-// hopsLeft refuses what has been forwarded too often. OPTIONS and REGISTER may ask for
-// the hop at which they are spent (11, 16.3).
+// hopsLeft refuses what has been forwarded too often. REGISTER and OPTIONS may be for us, who
+// forward neither; not so OPTIONS that asks a user (11, 16.3).
 func hopsLeft(req *sip.Message) error {
 	hops, found := req.Seconds(sip.MaxForwards)
-	if found && hops == 0 && req.Method() != sip.OPTIONS && req.Method() != sip.REGISTER {
+	if found && hops == 0 && req.Method() != sip.REGISTER && (req.Method() != sip.OPTIONS || bytes.Contains(req.RequestURI(), []byte("@"))) {
 		return &sip.Refused{Why: roam.LoopDetected, Code: 483}
 	}
 	return nil

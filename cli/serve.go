@@ -51,6 +51,11 @@ func (c *serve) Run(e *env) error {
 	if err != nil {
 		return misuse("%v", err)
 	}
+	unprofile, err := profile(os.Getenv(profileEnv))
+	if err != nil {
+		return misuse("%v", err)
+	}
+	defer unprofile()
 	store, err := embedded(&cfg)
 	if err != nil {
 		return err

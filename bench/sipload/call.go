@@ -17,16 +17,20 @@ const (
 	stepBye
 )
 
+// name is who talks: 0 the callee, then the callers. They are not among the users that only register,
+// whose phones would ring too.
+func (o *options) name(n int) string { return fmt.Sprintf(o.format, o.users+n) }
+
 func (w *worker) callee() string {
 	if w.o.register {
-		return fmt.Sprintf("sip:%s@%s", fmt.Sprintf(w.o.format, 0), w.o.realm)
+		return fmt.Sprintf("sip:%s@%s", w.o.name(0), w.o.realm)
 	}
 	return "sip:callee@" + w.o.target
 }
 
 func (w *worker) caller() string {
 	if w.o.register {
-		return fmt.Sprintf("sip:%s@%s", fmt.Sprintf(w.o.format, w.id+1), w.o.realm)
+		return fmt.Sprintf("sip:%s@%s", w.o.name(w.id+1), w.o.realm)
 	}
 	return "sip:caller@" + w.here
 }
@@ -73,6 +77,10 @@ func (w *worker) callResponse(i int, op *operation, step, code int, m []byte) {
 		op.step = stepAck
 		op.ack = w.inDialog(i, op, "ACK", 1)
 		w.conn.Write(op.ack)
+		if w.o.mode == "hold" {
+			w.end(i, true)
+			return
+		}
 		op.step = stepBye
 		w.send(op, w.inDialog(i, op, "BYE", 2))
 	case step == stepBye && code >= 200:
@@ -88,7 +96,7 @@ func listenCallee(o *options, to *net.UDPAddr) (*net.UDPConn, error) {
 	}
 	c.SetReadBuffer(4 << 20)
 	if o.register {
-		if err := registerOnce(o, c, to, 0); err != nil {
+		if err := registerOnce(o, c, to, o.name(0)); err != nil {
 			return nil, err
 		}
 	}

@@ -2,8 +2,13 @@
 // for it: operations per second and CPU seconds per 1000 operations of the server's processes.
 //
 // Work: reg (REGISTER, 401, REGISTER with digest, 200), rereg (the answer to a nonce that is known:
-// one round trip), call (INVITE, 180, 200, ACK, BYE, 200; it plays caller and callee). Before calls,
+// one round trip), call (INVITE, 180, 200, ACK, BYE, 200; it plays caller and callee), first (each
+// user's first REGISTER of this run, once; it ends with the last), hold (-calls calls that are left
+// standing). first and hold tell how much the server's resident set grew for each. Before calls,
 // -register has each caller's socket and the callee's registered, for servers that know phones only.
+//
+// reg and rereg are measured once every user has registered and -warm has passed: what a phone's first
+// REGISTER costs is first's to tell. With -every a line is printed for each such part of -dur.
 package main
 
 import (
@@ -21,7 +26,8 @@ import (
 type options struct {
 	target, mode, realm, format, password string
 	users, sockets, window, first, callee int
-	warm, measured                        time.Duration
+	calls                                 int
+	warm, measured, every                 time.Duration
 	pid                                   int
 	register                              bool
 	label                                 string
@@ -30,7 +36,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.target, "target", "127.0.0.1:5060", "the server's UDP address")
-	flag.StringVar(&o.mode, "mode", "reg", "reg, rereg or call")
+	flag.StringVar(&o.mode, "mode", "reg", "reg, rereg, call, first or hold")
 	flag.StringVar(&o.realm, "realm", "bench.test", "domain and realm")
 	flag.StringVar(&o.format, "format", "u%05d", "user name of user n")
 	flag.StringVar(&o.password, "password", "secret", "every user's password")
@@ -41,6 +47,8 @@ func main() {
 	flag.IntVar(&o.callee, "callee", 5090, "the callee's port")
 	flag.DurationVar(&o.warm, "warm", 2*time.Second, "before measuring")
 	flag.DurationVar(&o.measured, "dur", 5*time.Second, "measured")
+	flag.IntVar(&o.calls, "calls", 1000, "hold: how many")
+	flag.DurationVar(&o.every, "every", 0, "a line for each such part of -dur; 0: one line")
 	flag.IntVar(&o.pid, "pid", 0, "the server's process: its CPU time and that of its children is accounted")
 	flag.BoolVar(&o.register, "register", false, "call: register callers and callee first")
 	flag.StringVar(&o.label, "label", "", "printed first")
@@ -73,56 +81,123 @@ func (t *tally) finish(began time.Time, ok bool) {
 	t.mu.Unlock()
 }
 
-// run does the work and prints one line.
+// talks says that the work is calls.
+func (o *options) talks() bool { return o.mode == "call" || o.mode == "hold" }
+
+// once says that the work ends by itself.
+func (o *options) once() bool { return o.mode == "first" || o.mode == "hold" }
+
+// run does the work and prints what it cost.
 func run(o *options) error {
 	to, err := net.ResolveUDPAddr("udp", o.target)
 	if err != nil {
 		return err
 	}
-	var count tally
-	var stop atomic.Bool
-	if o.mode == "call" {
+	if o.talks() {
 		answer, err := listenCallee(o, to)
 		if err != nil {
 			return err
 		}
 		defer answer.Close()
 	}
-	workers := make([]*worker, o.sockets)
-	for i := range workers {
-		if workers[i], err = newWorker(o, i, to, &count, &stop); err != nil {
+	var l load
+	for i := range o.sockets {
+		w, err := newWorker(o, i, to, &l.count, &l.stop)
+		if err != nil {
 			return err
 		}
-		defer workers[i].conn.Close()
+		defer w.conn.Close()
+		l.workers = append(l.workers, w)
 	}
-	if o.mode == "call" && o.register {
-		for i, w := range workers {
-			if err := registerOnce(o, w.conn, to, i+1); err != nil {
+	if o.talks() && o.register {
+		for i, w := range l.workers {
+			if err := registerOnce(o, w.conn, to, o.name(i+1)); err != nil {
 				return err
 			}
 		}
 	}
-	var wg sync.WaitGroup
-	for _, w := range workers {
-		wg.Go(w.loop)
+	if o.once() {
+		return l.all(o)
+	}
+	return l.steady(o)
+}
+
+// load is the workers and what they share.
+type load struct {
+	workers []*worker
+	count   tally
+	stop    atomic.Bool
+	wg      sync.WaitGroup
+}
+
+func (l *load) start() {
+	for _, w := range l.workers {
+		l.wg.Go(w.loop)
+	}
+}
+
+// all does work that ends by itself, and tells what it cost and left behind.
+func (l *load) all(o *options) error {
+	processes := tree(o.pid)
+	before, cpu, began := residentKiB(processes), cpuSeconds(processes), time.Now()
+	l.count.on.Store(true)
+	l.start()
+	for _, w := range l.workers {
+		<-w.round
+	}
+	took := time.Since(began)
+	time.Sleep(o.warm) // what the server does later about it
+	cpu, after := cpuSeconds(processes)-cpu, residentKiB(processes)
+	l.stop.Store(true)
+	l.wg.Wait()
+	n := l.count.done.Load()
+	if n == 0 {
+		return fmt.Errorf("nothing succeeded, %d failed", l.count.failed.Load())
+	}
+	l.print(o, took, cpu, after)
+	fmt.Printf("%-22s %-6s grew KiB/1=%.2f from_MiB=%d to_MiB=%d\n", o.label, o.mode+"-memory", float64(after-before)/float64(n), before/1024, after/1024)
+	return nil
+}
+
+// steady keeps the server busy and prints a line for each part of the time.
+func (l *load) steady(o *options) error {
+	l.start()
+	if !o.talks() {
+		for _, w := range l.workers {
+			<-w.round
+		}
 	}
 	time.Sleep(o.warm)
-	processes := tree(o.pid)
-	cpu, began := cpuSeconds(processes), time.Now()
-	count.on.Store(true)
-	time.Sleep(o.measured)
-	count.on.Store(false)
-	cpu, took := cpuSeconds(processes)-cpu, time.Since(began)
-	memory := residentKiB(processes)
-	stop.Store(true)
-	wg.Wait()
-	n := count.done.Load()
-	if n == 0 {
-		return fmt.Errorf("nothing succeeded, %d failed", count.failed.Load())
+	part := o.measured
+	if o.every > 0 {
+		part = o.every
 	}
-	slices.Sort(count.took)
-	fmt.Printf("%-22s %-6s ops/s=%-8.0f failed=%-4d repeated=%-5d cpu_s/1000=%-8.5f p50_us=%-6d p99_us=%-7d rss_MiB=%d\n",
-		o.label, o.mode, float64(n)/took.Seconds(), count.failed.Load(), count.repeat.Load(), cpu/float64(n)*1000,
-		count.took[len(count.took)/2].Microseconds(), count.took[len(count.took)*99/100].Microseconds(), memory/1024)
+	for left := o.measured; left > 0; left -= part {
+		processes := tree(o.pid)
+		cpu, began := cpuSeconds(processes), time.Now()
+		l.count.on.Store(true)
+		time.Sleep(part)
+		l.count.on.Store(false)
+		cpu = cpuSeconds(processes) - cpu
+		if l.count.done.Load() == 0 {
+			return fmt.Errorf("nothing succeeded, %d failed", l.count.failed.Load())
+		}
+		l.print(o, time.Since(began), cpu, residentKiB(processes))
+	}
+	l.stop.Store(true)
+	l.wg.Wait()
 	return nil
+}
+
+// print prints and forgets what was counted.
+func (l *load) print(o *options, took time.Duration, cpu float64, kib int) {
+	c := &l.count
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	slices.Sort(c.took)
+	n := c.done.Swap(0)
+	fmt.Printf("%-22s %-6s ops/s=%-8.0f failed=%-4d repeated=%-5d cpu_s/1000=%-8.5f p50_us=%-6d p99_us=%-7d rss_MiB=%d\n",
+		o.label, o.mode, float64(n)/took.Seconds(), c.failed.Swap(0), c.repeat.Swap(0), cpu/float64(n)*1000,
+		c.took[len(c.took)/2].Microseconds(), c.took[len(c.took)*99/100].Microseconds(), kib/1024)
+	c.took = c.took[:0]
 }

@@ -69,10 +69,9 @@ func (w *worker) registerResponse(i int, op *operation, code int, m []byte) {
 	}
 }
 
-// registerOnce registers user n from conn and waits for the 200.
-func registerOnce(o *options, conn *net.UDPConn, to *net.UDPAddr, n int) error {
+// registerOnce registers name from conn and waits for the 200.
+func registerOnce(o *options, conn *net.UDPConn, to *net.UDPAddr, name string) error {
 	var a account
-	name := fmt.Sprintf(o.format, n)
 	here := conn.LocalAddr().String()
 	buf := make([]byte, 4096)
 	for try := range 4 {

@@ -46,6 +46,10 @@ type worker struct {
 	slots    []operation
 	accounts []account // of the users id, id+sockets, ...
 	next     int
+	begun    int           // operations so far
+	open     int           // of those that end by themselves, not yet ended
+	round    chan struct{} // closed when every user had a turn, or every call stands
+	over     bool
 	count    *tally
 	stop     *atomic.Bool
 	run      string
@@ -59,7 +63,7 @@ func newWorker(o *options, id int, to *net.UDPAddr, count *tally, stop *atomic.B
 	}
 	conn.SetReadBuffer(4 << 20)
 	return &worker{o: o, id: id, conn: conn, here: conn.LocalAddr().String(), slots: make([]operation, o.window),
-		accounts: make([]account, o.users/o.sockets+1), count: count, stop: stop,
+		accounts: make([]account, o.users/o.sockets+1), round: make(chan struct{}), count: count, stop: stop,
 		run: strconv.FormatInt(time.Now().UnixNano()%1e9, 36)}, nil
 }
 
@@ -84,15 +88,27 @@ func (w *worker) loop() {
 	}
 }
 
-// begin starts a new operation in slot i.
+// share is how many operations make a round of this socket.
+func (w *worker) share() int {
+	all := w.o.users
+	if w.o.talks() {
+		all = w.o.calls
+	}
+	return (all + w.o.sockets - 1 - w.id) / w.o.sockets
+}
+
+// begin starts a new operation in slot i, unless there is no more to do.
 func (w *worker) begin(i int) {
-	if w.stop.Load() {
+	done := w.o.once() && w.begun >= w.share()
+	if w.stop.Load() || done {
 		w.slots[i].last = nil
 		return
 	}
+	w.begun++
+	w.open++
 	op := &w.slots[i]
 	*op = operation{n: op.n + 1, began: time.Now()}
-	if w.o.mode == "call" {
+	if w.o.talks() {
 		w.send(op, w.invite(i, op))
 		return
 	}
@@ -113,7 +129,12 @@ func (w *worker) send(op *operation, m []byte) {
 
 func (w *worker) end(i int, ok bool) {
 	w.count.finish(w.slots[i].began, ok)
+	w.open--
 	w.begin(i)
+	if !w.over && w.begun-w.open >= w.share() {
+		w.over = true
+		close(w.round)
+	}
 }
 
 // repeat sends again what is unanswered (Timer A, E); busy says that something is under way.
@@ -165,7 +186,7 @@ func (w *worker) response(m []byte) {
 		return
 	}
 	code, _ := strconv.Atoi(string(m[8:11]))
-	if w.o.mode == "call" {
+	if w.o.talks() {
 		w.callResponse(i, op, step, code, m)
 	} else if step == op.step && code >= 200 {
 		w.registerResponse(i, op, code, m)

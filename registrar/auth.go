@@ -34,17 +34,17 @@ func (s *Server) authenticate(f *sip.Flow, l login) (again bool, err error) {
 		return false, s.challenge(l, false)
 	}
 	ha1, known := digest.Dummy, false
-	var w digest.Window
+	var w *digest.Windows
 	if l.user != nil {
 		if h, found := l.user.logins[c.Username]; found {
 			ha1, known = h, true
 		}
-		w = l.user.nonces.window(c.Nonce)
+		w = &l.user.nonces
 	}
-	res := s.guard.Check(s.loop.Now(), l.method, l.visited, &c, s.allowed(ha1), &w)
-	if known && res != digest.Bad && c.URI != string(l.asked) && !s.targeted(f, &l, c.URI) {
-		res = digest.Bad
+	if c.URI != string(l.asked) && !s.targeted(f, &l, c.URI) {
+		ha1, known = digest.Dummy, false
 	}
+	res := s.guard.Check(s.loop.Now(), l.method, l.visited, &c, s.allowed(ha1), w)
 	switch {
 	case !known || res == digest.Bad:
 		s.failed("credentials", l.name, f)
@@ -52,9 +52,6 @@ func (s *Server) authenticate(f *sip.Flow, l login) (again bool, err error) {
 	case res == digest.Old:
 		s.failures.Add(1, "stale")
 		return false, s.challenge(l, true)
-	}
-	if res == digest.Good {
-		l.user.nonces.keep(c.Nonce, w)
 	}
 	if l.user.Disabled {
 		s.failed("disabled", l.name, f)

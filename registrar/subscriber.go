@@ -18,7 +18,7 @@ type subscriber struct {
 	account
 	logins map[string]digest.HA1
 	home   control.Home
-	nonces nonces
+	nonces digest.Windows
 	turn   turn
 
 	removed bool          // the account is gone; what remains is to tell others
@@ -132,49 +132,6 @@ func (s *Server) find(u sip.URI, f *sip.Flow) *subscriber {
 		return found
 	}
 	return s.names[aor.User()]
-}
-
-// nonces is the nonce counts that a user's phones have used, by nonce: one phone's must not make another's stale.
-type nonces struct {
-	used  []used
-	floor uint64 // of those that were forgotten: older ones are stale
-}
-
-type used struct {
-	nonce  string
-	window digest.Window
-}
-
-const mostNonces = 16
-
-// window is what to check nonce with. Keep it when the answer was good.
-func (n *nonces) window(nonce string) digest.Window {
-	for i := range n.used {
-		if n.used[i].nonce == nonce {
-			return n.used[i].window
-		}
-	}
-	return digest.Window{Nonce: n.floor}
-}
-
-// keep remembers w.
-func (n *nonces) keep(nonce string, w digest.Window) {
-	oldest := 0
-	for i := range n.used {
-		if n.used[i].nonce == nonce {
-			n.used[i].window = w
-			return
-		}
-		if n.used[i].window.Nonce < n.used[oldest].window.Nonce {
-			oldest = i
-		}
-	}
-	if len(n.used) < mostNonces {
-		n.used = append(n.used, used{nonce, w})
-		return
-	}
-	n.floor = max(n.floor, n.used[oldest].window.Nonce+1)
-	n.used[oldest] = used{nonce, w}
 }
 
 // turn is what both cores need around them: a change at a time, a wake-up call, and drift to be written.

@@ -7,7 +7,6 @@ import (
 	"github.com/siproam/siproam/registrar/control"
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
-	"github.com/siproam/siproam/sip/digest"
 )
 
 // TestRLies: when R leads to another office than it says, no credentials go there.
@@ -56,33 +55,6 @@ func TestWelcome(t *testing.T) {
 			})
 		}
 	})
-}
-
-// TestNonces: what was forgotten is stale, or a replay would pass with it.
-func TestNonces(t *testing.T) {
-	var n nonces
-	use := func(nonce string, stamp uint64) bool {
-		w := n.window(nonce)
-		if w.Nonce > stamp { // what Check does with a stale one
-			return false
-		}
-		n.keep(nonce, digest.Window{Nonce: stamp, High: 1, Seen: 1})
-		return true
-	}
-	for i := range uint64(2 * mostNonces) {
-		if !use(string(rune('a'+i)), i+1) {
-			t.Errorf("nonce %d is stale", i+1)
-		}
-	}
-	if len(n.used) != mostNonces {
-		t.Errorf("got %d nonces, want %d", len(n.used), mostNonces)
-	}
-	if use("a", 1) {
-		t.Error("a forgotten nonce is good again")
-	}
-	if !use(string(rune('a'+2*mostNonces-1)), 2*mostNonces) {
-		t.Error("the newest nonce is stale")
-	}
 }
 
 // TestSupersededAway: devices: one, and the superseded phone is a visitor: home refuses it by way of the visited office.

@@ -7,6 +7,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rand"
@@ -26,12 +27,13 @@ const (
 // text is strict: two texts never open to the same bytes.
 var text = base64.RawURLEncoding.Strict()
 
-// decode undoes text. Line breaks, which the decoder would skip, are refused.
-func decode(s string) ([]byte, bool) {
-	if strings.ContainsAny(s, "\r\n") {
+// decode undoes text, and appends to dst. Line breaks, which the decoder would skip, are refused.
+func decode(dst []byte, s string) ([]byte, bool) {
+	if strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0 {
 		return nil, false
 	}
-	b, err := text.DecodeString(s)
+	var room [128]byte // a nonce, which comes with every REGISTER, fits
+	b, err := text.AppendDecode(dst, append(room[:0], s...))
 	return b, err == nil
 }
 
@@ -48,16 +50,22 @@ func NewKey() *Key {
 // Seal binds payload to kind and to a last moment; it is base64url text. The
 // moment is kept in whole milliseconds.
 func (k *Key) Seal(kind byte, payload []byte, until time.Time) string {
-	b := make([]byte, untilLen, untilLen+len(payload)+macLen)
-	binary.BigEndian.PutUint64(b, uint64(until.UnixMilli()))
+	var room [96]byte
+	b := binary.BigEndian.AppendUint64(room[:0], uint64(until.UnixMilli()))
 	b = append(b, payload...)
 	mac := k.mac(kind, b)
-	return text.EncodeToString(append(b, mac[:macLen]...))
+	var wide [128]byte
+	return string(text.AppendEncode(wide[:0], append(b, mac[:macLen]...)))
 }
 
 // Open refuses another kind, a later moment, a changed byte. The payload is the caller's.
 func (k *Key) Open(kind byte, s string, now time.Time) ([]byte, bool) {
-	b, ok := decode(s)
+	return k.AppendOpen(nil, kind, s, now)
+}
+
+// AppendOpen is Open into the memory of dst, an empty slice, as far as it suffices.
+func (k *Key) AppendOpen(dst []byte, kind byte, s string, now time.Time) ([]byte, bool) {
+	b, ok := decode(dst, s)
 	if !ok || len(b) < untilLen+macLen {
 		return nil, false
 	}
@@ -76,7 +84,7 @@ func (k *Key) mac(kind byte, b []byte) [sha256.Size]byte {
 	if 1+len(b) > len(block)-sha256.BlockSize {
 		h := hmac.New(sha256.New, k[:])
 		h.Write([]byte{kind})
-		h.Write(b)
+		h.Write(bytes.Clone(b)) // or every b would escape to the heap
 		return [sha256.Size]byte(h.Sum(nil))
 	}
 	pad(block[:sha256.BlockSize], k, 0x36)
@@ -122,7 +130,7 @@ func (s *Signer) Sign(kind byte, payload []byte, until time.Time) string {
 
 // Verify gives the payload that the owner of public signed. It refuses what Open refuses.
 func Verify(public []byte, kind byte, s string, now time.Time) ([]byte, bool) {
-	b, ok := decode(s)
+	b, ok := decode(nil, s)
 	if !ok || len(public) != ed25519.PublicKeySize || len(b) < 1+untilLen+ed25519.SignatureSize {
 		return nil, false
 	}

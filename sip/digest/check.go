@@ -50,11 +50,11 @@ const (
 )
 
 // Check compares c, for method, with ha1 in constant time. w is the nonce counts
-// seen from this phone; nil checks none. Unknown users are checked against Dummy, so
-// that they cost the same.
+// seen of this user, which a Good answer moves; nil checks none. Unknown users are checked
+// against Dummy, so that they cost the same.
 //
 // That c.Realm is one of ours and c.URI names the request's target is the caller's to check.
-func (g *Guard) Check(now time.Time, method, visited string, c *Credentials, ha1 HA1, w *Window) Result {
+func (g *Guard) Check(now time.Time, method, visited string, c *Credentials, ha1 HA1, w *Windows) Result {
 	n := index(c.Algorithm)
 	if n < 0 || !strings.EqualFold(c.QOP, "auth") || c.NC == 0 {
 		return Bad
@@ -129,35 +129,4 @@ func equalHex(want []byte, text string) bool {
 		return false
 	}
 	return subtle.ConstantTimeCompare(want, got[:len(want)]) == 1
-}
-
-// Window is the nonce counts one phone has used with one nonce: the highest and a bitmap below it.
-type Window struct {
-	Nonce uint64 // stamp of the newest nonce used; an older one is stale, or a replay would pass with it
-	High  uint32
-	Seen  uint64 // bit i: High-i was used
-}
-
-// use takes count nc of the nonce with stamp. What lies too far below High to be known is Old.
-func (w *Window) use(stamp uint64, nc uint32) Result {
-	switch {
-	case stamp < w.Nonce:
-		return Old
-	case stamp > w.Nonce:
-		*w = Window{Nonce: stamp, High: nc, Seen: 1}
-		return Good
-	case nc > w.High:
-		w.Seen = w.Seen<<(nc-w.High) | 1
-		w.High = nc
-		return Good
-	}
-	below := w.High - nc
-	if below >= 64 {
-		return Old
-	}
-	if w.Seen>>below&1 == 1 {
-		return Again
-	}
-	w.Seen |= 1 << below
-	return Good
 }

@@ -5,12 +5,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
 )
 
-// Credentials is one Authorization or Proxy-Authorization taken apart; strings are unquoted.
+// Credentials is one Authorization or Proxy-Authorization taken apart; strings are unquoted. They are
+// pieces of what was parsed, valid for as long as that is.
 type Credentials struct {
 	Username, Realm, Nonce, URI, Response, Algorithm, CNonce, Opaque, QOP string
 	NC                                                                    uint32
@@ -33,9 +35,9 @@ func bad(reason string) *sip.Refused {
 // Parse reads the value of an Authorization or Proxy-Authorization. ok is false for
 // another scheme than Digest; a malformed one is a *sip.Refused of 400: a parameter
 // we read stands twice, one that must be there is missing, nc is not 8 hexadecimal
-// digits. Unknown parameters and empty list elements are passed over.
+// digits. Unknown parameters and empty list elements are passed over. c borrows value.
 func Parse(value []byte) (c Credentials, ok bool, err error) {
-	s := strings.TrimLeft(string(value), " \t")
+	s := trimLeft(unsafe.String(unsafe.SliceData(value), len(value)))
 	scheme, rest, _ := strings.Cut(strings.ReplaceAll(s, "\t", " "), " ")
 	if !strings.EqualFold(scheme, "Digest") {
 		return Credentials{}, false, nil
@@ -90,7 +92,26 @@ func (c *Credentials) check() error {
 	return nil
 }
 
-func skip(s string) string { return strings.TrimLeft(s, " \t,") }
+func skip(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t' || s[0] == ',') {
+		s = s[1:]
+	}
+	return s
+}
+
+func trimLeft(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	return s
+}
+
+func trimRight(s string) string {
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
+}
 
 // cut takes one parameter off s. A value is a token or a quoted-string (RFC 3261 25.1, auth-param).
 func cut(s string) (name, value, rest string, ok bool) {
@@ -99,14 +120,14 @@ func cut(s string) (name, value, rest string, ok bool) {
 		if end < 0 {
 			end = len(s)
 		}
-		name = strings.TrimRight(s[:end], " \t")
+		name = trimRight(s[:end])
 		return name, "", s[end:], !strings.ContainsAny(name, " \t")
 	}
-	name, s = strings.TrimRight(s[:end], " \t"), s[end:]
+	name, s = trimRight(s[:end]), s[end:]
 	if s[0] == '"' || name == "" || strings.ContainsAny(name, " \t") {
 		return "", "", "", false
 	}
-	s = strings.TrimLeft(s[1:], " \t")
+	s = trimLeft(s[1:])
 	if strings.HasPrefix(s, `"`) {
 		value, s, ok = unquote(s)
 	} else {
@@ -116,7 +137,7 @@ func cut(s string) (name, value, rest string, ok bool) {
 		}
 		value, s, ok = s[:end], s[end:], end > 0
 	}
-	if s = strings.TrimLeft(s, " \t"); s != "" && s[0] != ',' {
+	if s = trimLeft(s); s != "" && s[0] != ',' {
 		return "", "", "", false
 	}
 	return name, value, s, ok

@@ -11,6 +11,7 @@ package digest
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"github.com/siproam/siproam/seal"
@@ -27,7 +28,8 @@ type Guard struct {
 	Key      *seal.Key
 	Lifetime time.Duration // of a nonce; 0: 5 minutes
 
-	last uint64 // stamp of the newest nonce
+	last  uint64 // stamp of the newest nonce
+	bound bound  // the binding asked for last: nearly always the one asked for next
 }
 
 const (
@@ -85,8 +87,8 @@ func (g *Guard) nonce(now time.Time, realm, visited string) string {
 	g.last = max(g.last+1, uint64(now.UnixNano()))
 	var payload [16]byte
 	binary.BigEndian.PutUint64(payload[:], g.last)
-	bound := binding(realm, visited)
-	copy(payload[8:], bound[:])
+	sum := g.binding(realm, visited)
+	copy(payload[8:], sum[:])
 	lifetime := g.Lifetime
 	if lifetime == 0 {
 		lifetime = defaultLifetime
@@ -96,11 +98,25 @@ func (g *Guard) nonce(now time.Time, realm, visited string) string {
 
 // stamp is that of a living nonce of ours for realm and visited; ours is false for any other.
 func (g *Guard) stamp(now time.Time, realm, visited, nonce string) (stamp uint64, ours bool) {
-	payload, ok := g.Key.Open(nonceKind, nonce, now)
-	if !ok || len(payload) != 16 || [8]byte(payload[8:]) != binding(realm, visited) {
+	var room [64]byte
+	payload, ok := g.Key.AppendOpen(room[:0], nonceKind, nonce, now)
+	if !ok || len(payload) != 16 || [8]byte(payload[8:]) != g.binding(realm, visited) {
 		return 0, false
 	}
 	return binary.BigEndian.Uint64(payload), true
+}
+
+// bound is what a nonce is bound to, and the sum that stands for it.
+type bound struct {
+	realm, visited string
+	sum            [8]byte
+}
+
+func (g *Guard) binding(realm, visited string) [8]byte {
+	if b := &g.bound; b.realm != realm || b.visited != visited || b.realm == "" {
+		*b = bound{strings.Clone(realm), strings.Clone(visited), binding(realm, visited)}
+	}
+	return g.bound.sum
 }
 
 func binding(realm, visited string) [8]byte {

@@ -35,7 +35,7 @@ func (s *Server) registerOther(tx *transaction.Server, req *sip.Message, u sip.U
 			return err
 		}
 	}
-	r, err := s.read(req)
+	r, err := s.read(req, nil)
 	if err != nil {
 		s.counted("visited", err, began)
 		return err

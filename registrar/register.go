@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,25 +40,26 @@ func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subsc
 		s.counted("home", err, began)
 		return err
 	}
-	r, err := s.read(req) // 6, 7: everything that can be wrong is found before anything changes
-	if err != nil {
+	r := &s.asked
+	if *r, err = s.read(req, r.Contacts[:0]); err != nil { // 6, 7: everything that can be wrong is found before anything changes
 		s.counted("home", err, began)
 		return err
 	}
-	if again && !u.home.Repeats(began, &r) { // a repeated answer to our challenge changes nothing
+	if again && !u.home.Repeats(began, r) { // a repeated answer to our challenge changes nothing
 		return s.challenge(login{}, true)
 	}
-	if again || u.home.Refresh(began, &r) {
+	if again || u.home.Refresh(began, r) {
 		s.refreshed.Add(1)
 		s.refreshing.Observe(0)
 		return s.respondHome(tx, u) // 8
 	}
-	s.changeHome(tx, u, r)
+	s.changeHome(tx, u, *r)
 	return nil
 }
 
 // changeHome holds the request until u's core has decided and the disk has it.
 func (s *Server) changeHome(tx *transaction.Server, u *subscriber, r control.Register) {
+	r.Contacts = slices.Clone(r.Contacts) // they were in Server.asked
 	kind := kindOf(&r, "home")
 	r.Tx = s.hold(tx, kind, func(w *wait, a control.Answer) error {
 		if a.Why != roam.OK {
@@ -86,8 +88,9 @@ func kindOf(r *control.Register, kind string) string {
 	return "query"
 }
 
-// read is steps 6 and 7 as far as they need no bindings: what r asks for.
-func (s *Server) read(req *sip.Message) (r control.Register, err error) {
+// read is steps 6 and 7 as far as they need no bindings: what r asks for. Its Contacts are appended to room.
+func (s *Server) read(req *sip.Message, room []control.Contact) (r control.Register, err error) {
+	r.Contacts = room
 	r.CallID, r.CSeq = req.CallID(), req.CSeq()
 	header, given := req.Seconds(sip.Expires)
 	agent := clip(string(req.Value(sip.UserAgent)), 100)
@@ -226,7 +229,7 @@ func (s *Server) list(w *sip.Writer, cs []control.Contact) {
 			b = append(b, ";q="...)
 			b = strconv.AppendFloat(b, float64(c.Target.Q)/1000, 'f', -1, 64)
 		}
-		w.Add(sip.Contact, string(b))
+		w.AddBytes(sip.Contact, b)
 	}
 }
 

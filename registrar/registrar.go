@@ -94,6 +94,7 @@ type Server struct {
 	office *control.Office
 	guard  digest.Guard
 	signer *seal.Signer
+	asked  control.Register // of the REGISTER being served: what most need for a moment only
 	epochs epochs
 
 	hosts    map[string]bool // cfg.Names

@@ -39,10 +39,10 @@ var refusals = map[roam.Refusal]struct {
 // Status is the one table from errors to codes: *Refused, roam.Refusal, anything
 // else is 500 and its text never reaches the wire.
 func Status(err error) (code int, reason string, fields []Field) {
-	var refused *Refused
+	refused, direct := err.(*Refused) // nearly always; errors.As takes its time
 	var why roam.Refusal
 	switch {
-	case errors.As(err, &refused):
+	case direct && refused != nil, errors.As(err, &refused):
 		row := refusals[refused.Why]
 		code, reason, fields = row.code, row.reason, row.fields
 		if refused.Code != 0 && refused.Code != code {

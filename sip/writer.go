@@ -134,6 +134,9 @@ func (w *Writer) Add(n Name, value string) {
 	w.endLine()
 }
 
+// AddBytes writes one header field.
+func (w *Writer) AddBytes(n Name, value []byte) { w.Add(n, view(value)) }
+
 // AddInt writes one header field with a number.
 func (w *Writer) AddInt(n Name, value int64) {
 	w.name(n)

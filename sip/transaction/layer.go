@@ -189,6 +189,9 @@ func (l *Layer) begin(m *sip.Message) {
 		return
 	}
 	tx := l.server(m)
+	if m.Method() == sip.REGISTER || m.Method() == sip.OPTIONS {
+		tx.hash = maphash.Bytes(l.seed, key)
+	}
 	if l.Len() >= l.most && m.ToTag() == "" {
 		l.full(tx)
 		return

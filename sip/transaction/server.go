@@ -34,6 +34,7 @@ type Server struct {
 	state  state
 	held   bool
 
+	hash       uint64 // of the key, for the tag of what is answered without state; 0: not computed
 	key, merge string // in layer.servers and merged; "": not there
 	last       []byte // the last answer, for repetitions
 	onCancel   func(*sip.Message)
@@ -89,7 +90,10 @@ func (s *Server) Flow() *sip.Flow { return s.flow }
 func (s *Server) ToTag() string {
 	if s.tag == "" {
 		if s.method == sip.REGISTER || s.method == sip.OPTIONS {
-			s.tag = strconv.FormatUint(maphash.Bytes(s.layer.seed, s.layer.serverKey(s.req, s.method)), 36)
+			if s.hash == 0 {
+				s.hash = maphash.Bytes(s.layer.seed, s.layer.serverKey(s.req, s.method))
+			}
+			s.tag = strconv.FormatUint(s.hash, 36)
 		} else {
 			s.tag = NewTag()
 		}

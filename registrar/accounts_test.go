@@ -166,6 +166,17 @@ func TestList(t *testing.T) {
 		}
 		w.phone().carry("south").want(200)
 		w.agree("south")
+		bob := w.phone()
+		bob.to, bob.login, bob.password, bob.callID = "sip:1002@north.example", "1002", "secret-1002", "b"
+		bob.want(200)
+		if list, err := north.List(ctx, "", 10); err != nil || len(list) != 2 || list[1].User.Name != "bob" {
+			t.Errorf("got %+v, %v, want alice and bob", list, err)
+		}
+		if list, err := north.List(ctx, alice, 10); err != nil || len(list) != 1 {
+			t.Errorf("got %+v, %v, want bob", list, err)
+		}
+		bob.expires = 0
+		bob.want(200)
 		for _, o := range []roam.OfficeID{"north", "south"} {
 			list, err := w.offices[o].reg.List(ctx, "", 10)
 			if err != nil || len(list) != 1 || list[0].User.ID != alice || list[0].Visitor != (o == "south") || list[0].Location.Office != "south" || len(list[0].Devices) != 1 {

@@ -541,3 +541,85 @@ func TestQuery(t *testing.T) {
 		}
 	})
 }
+
+// TestGoesNameless is a phone that leaves its name out when it goes.
+func TestGoesNameless(t *testing.T) {
+	for _, at := range []roam.OfficeID{"north", "south"} {
+		inWorld(t, func(w *world) {
+			p := w.phone().carry(at)
+			p.want(200)
+			w.agree(at)
+			p.contact, p.expires = "<sip:1001@198.51.100.7:40002>", 0
+			p.want(200)
+			w.agree("")
+		})
+	}
+}
+
+// TestDrift: a phone that speaks from another port is reached there at once, and after a restart.
+func TestDrift(t *testing.T) {
+	for _, at := range []roam.OfficeID{"north", "south"} {
+		inWorld(t, func(w *world) {
+			p := w.phone().carry(at)
+			p.contact = "<sip:1001@198.51.100.7>;+sip.instance=\"<urn:uuid:a>\""
+			p.want(200)
+			old := p.flow()
+			p.port += 50
+			p.want(200)
+			for range 2 {
+				w.on(at, func(s *Server) {
+					if _, found, _ := s.Whose(old, nil); found {
+						t.Errorf("%s: still known on the old port", at)
+					}
+					if user, found, _ := s.Whose(p.flow(), nil); !found || user != alice {
+						t.Errorf("%s: got %q on the new port", at, user)
+					}
+				})
+				settle(time.Second)
+				w.offices[at].restart()
+			}
+		})
+	}
+}
+
+// TestOneInterval: after a restart a binding lives one interval, no more.
+func TestOneInterval(t *testing.T) {
+	inWorld(t, func(w *world) {
+		p := w.phone()
+		p.want(200)
+		settle(250 * time.Second)
+		w.offices["north"].restart()
+		w.offices["north"].sw.serves = []string{string(alice) + " urn:uuid:a"}
+		settle(290 * time.Second)
+		w.agree("north")
+		settle(15 * time.Second)
+		w.agree("")
+	})
+}
+
+// TestRoom: when a visitor has gone there is room for the next.
+func TestRoom(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.on("south", func(s *Server) { s.cfg.Partners[0].Visitors.Max = 1 })
+		a, b := w.phone().carry("south"), w.phone().carry("south")
+		b.to, b.login, b.password, b.device = "sip:1002@north.example", "1002", "secret-1002", "urn:uuid:b"
+		a.want(200)
+		b.want(503)
+		a.want(200)
+		a.expires = 0
+		a.want(200)
+		b.want(200)
+	})
+}
+
+// TestInstance: a phone cannot take the name of a lease.
+func TestInstance(t *testing.T) {
+	for params, want := range map[sip.Params]roam.Device{
+		`+sip.instance="<urn:uuid:a>"`: "urn:uuid:a", `expires=60`: "", `+sip.instance="mac:00:00:5e:00:53:01"`: "", `+sip.instance="<mac:00:00:5e:00:53:01>"`: "",
+		sip.Params(`+sip.instance="` + strings.Repeat("x", 200) + `"`): "",
+	} {
+		if got := instance(params); got != want {
+			t.Errorf("%s: got %q, want %q", params, got, want)
+		}
+	}
+}

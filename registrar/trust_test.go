@@ -3,6 +3,7 @@ package registrar
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/siproam/siproam/registrar/control"
 	"github.com/siproam/siproam/roam"
@@ -55,6 +56,42 @@ func TestWelcome(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestWhereItWent: an office that has the device now ends it here, but where calls go it can say of itself and home only.
+func TestWhereItWent(t *testing.T) {
+	for office, want := range map[roam.OfficeID]roam.OfficeID{"west": "west", "north": "north", "east": ""} {
+		inWorld(t, func(w *world) {
+			w.phone().carry("south").want(200)
+			w.agree("south")
+			ticket := roam.Ticket{User: alice, Device: "urn:uuid:a", Office: "west", Home: "north"}
+			w.on("north", func(s *Server) {
+				ticket.Epoch = s.draw()
+				ticket = s.sign(ticketKind, ticket)
+			})
+			w.on("west", func(s *Server) {
+				at := roam.Location{Epoch: 1 << 52, Office: office, Switch: "sip:" + string(office)}
+				s.supersede(alice, control.Supersede{To: partnerURI("south"), Device: "urn:uuid:a", Epoch: ticket.Epoch, Location: at, Proof: ticket.Proof}, "north", func(control.Settled) {})
+			})
+			settle(time.Second)
+			w.on("south", func(s *Server) {
+				line, _ := s.Line(alice)
+				if s.here(alice) || line.Gone == nil || line.Gone.Office != want {
+					t.Errorf("%s: got %+v, want a tombstone that says %q", office, line.Gone, want)
+				}
+			})
+		})
+	}
+}
+
+// TestOfficeOf: a domain that several partners have leads to none of them.
+func TestOfficeOf(t *testing.T) {
+	s := &Server{domains: map[roam.OfficeID][]string{"north": {"north.example", "shared.example"}, "west": {"west.example", "shared.example"}}}
+	for host, want := range map[string]roam.OfficeID{"north.example": "north", "WEST.example": "west", "shared.example": "", "elsewhere.example": ""} {
+		if got := s.officeOf(host); got != want {
+			t.Errorf("%s: got %q, want %q", host, got, want)
+		}
+	}
 }
 
 // TestSupersededAway: devices: one, and the superseded phone is a visitor: home refuses it by way of the visited office.

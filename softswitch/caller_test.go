@@ -460,6 +460,10 @@ func TestVisitorsCapacity(t *testing.T) {
 			t.Errorf("after the last device has left: got %v", got)
 		}
 		release("nobody@south.example", "a")
+		north.do(func() { north.sw.Drain(nil) })
+		if got := allocate("4@south.example", true, "a"); got != roam.NoCapacity {
+			t.Errorf("while draining: got %v", got)
+		}
 	})
 }
 

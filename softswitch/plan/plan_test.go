@@ -103,6 +103,21 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// Of the patterns that fit, the one with most literal digits counts, in whatever order a map gives them.
+func TestTheMoreLiteralPatternWins(t *testing.T) {
+	n := &roam.Numbers{Extensions: map[string]string{"2xxx": "+15550002xxx", "29xx": "", "299x": "+1555000777x"}, OtherOffices: map[string]roam.OfficeID{"28xx": "west"}}
+	for range 50 {
+		for user, want := range map[string]Dialled{
+			"2001": {User: "+15550002001", Global: true, Short: "2001"}, "2901": {User: "2901"},
+			"2991": {User: "+15550007771", Global: true, Short: "2991"}, "2801": {User: "2801", Office: "west"},
+		} {
+			if got, err := Read(user, "", true, n); got != want || err != nil {
+				t.Fatalf("Read(%s): got %+v, %v, want %+v", user, got, err, want)
+			}
+		}
+	}
+}
+
 // A visitor's plan reads his short numbers; the emergency numbers of the place count as well.
 func TestEmergencyOfThePlace(t *testing.T) {
 	for _, c := range []struct {

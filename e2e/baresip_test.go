@@ -37,8 +37,9 @@ type baresip struct {
 	netns    string // "": the lab itself
 	accounts []account
 	tone     float64
-	iface    string // net_interface; "": no line, as a stock installation has it
-	listen   string // sip_listen; "": no line
+	iface    string   // net_interface; "": no line, as a stock installation has it
+	listen   string   // sip_listen; "": no line
+	more     []string // further lines of the configuration
 
 	mu  sync.Mutex // guards cmd, log
 	cmd *exec.Cmd
@@ -101,6 +102,9 @@ func (b *baresip) config() string {
 	}
 	put("ctrl_tcp_listen", "127.0.0.1:"+id)
 	put("snd_path", b.dir+"/rec")
+	for _, line := range b.more {
+		c.WriteString(line + "\n")
+	}
 	return c.String()
 }
 

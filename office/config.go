@@ -3,6 +3,7 @@ package office
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/siproam/siproam/media"
@@ -19,7 +20,7 @@ type Config struct {
 	Timezone      string             `yaml:"timezone"`       // for listings; stored times are UTC. "": this machine's
 	State         string             `yaml:"state"`          // directory of office.db and the control socket; a local disk
 	Roles         []string           `yaml:"roles"`          // registrar, softswitch; routesrv serves the embedded store
-	Listen        []string           `yaml:"listen"`         // for phones: "udp:0.0.0.0:5060", "tcp:[::]:5060"
+	Listen        []string           `yaml:"listen"`         // for phones: "udp:0.0.0.0:5060", "tcp:[::]:5060", "tls:[::]:5061"
 	PartnerListen string             `yaml:"partner_listen"` // for other offices: "tls:[::]:5067"; "": none
 	TLS           TLS                `yaml:"tls"`            //
 	URI           string             `yaml:"uri"`            // how other offices reach us; published in Redis
@@ -37,9 +38,9 @@ type Config struct {
 	Log           Log                `yaml:"log"`            //
 }
 
-// TLS is the files of the partner listener. They are read again on reload.
+// TLS is the files of the partner listener, and of the phones' over TLS. They are read again on reload.
 type TLS struct {
-	Cert      string `yaml:"cert"`       // PEM: our certificate, then its chain
+	Cert      string `yaml:"cert"`       // PEM: our certificate, then its chain; phones see it, too
 	Key       string `yaml:"key"`        // PEM
 	PartnerCA string `yaml:"partner_ca"` // PEM: who signs the certificates of other offices
 }
@@ -116,6 +117,17 @@ func (c Config) Effective() Config {
 		}
 	}
 	return c
+}
+
+// speaksTLS says that some listener needs our certificate.
+func (c *Config) speaksTLS() bool {
+	return c.PartnerListen != "" || slices.ContainsFunc(c.Listen, overTLS)
+}
+
+// overTLS says that a listener for phones needs our certificate.
+func overTLS(listen string) bool {
+	transport, _, _ := strings.Cut(listen, ":")
+	return transport == "tls"
 }
 
 // Later names the keys of versions to come.

@@ -16,12 +16,12 @@ import (
 	"github.com/siproam/siproam/sip"
 )
 
-// partners is who other offices are, by the names in their certificates, and our own certificate. What
-// can change on reload is swapped whole; connections that are up stay up.
+// partners is who other offices are, by the names in their certificates, and our own certificate, which
+// phones see, too. What can change on reload is swapped whole; connections that are up stay up.
 type partners struct {
 	known atomic.Pointer[map[string]roam.OfficeID]
-	cert  atomic.Pointer[tls.Certificate] // nil: no partner listener
-	roots *x509.CertPool                  // set once
+	cert  atomic.Pointer[tls.Certificate] // nil: nothing here speaks TLS
+	roots *x509.CertPool                  // set once; nil: no partner listener
 	keys  io.Writer                       // nil, or where SSLKEYLOGFILE has TLS secrets go: it lets captures be read
 }
 
@@ -41,7 +41,7 @@ func newPartners(cfg Config) (*partners, error) {
 	return p, p.reload(cfg)
 }
 
-// keyLog has the secrets of partner links written to the file that the environment names, for captures of tests.
+// keyLog has the secrets of TLS written to the file that the environment names, for captures of tests.
 func (p *partners) keyLog(log zerolog.Logger) error {
 	path := os.Getenv("SSLKEYLOGFILE")
 	if path == "" || p.cert.Load() == nil {
@@ -58,7 +58,7 @@ func (p *partners) keyLog(log zerolog.Logger) error {
 
 // reload takes our certificate from its files again, and the partners of cfg. On an error nothing changes.
 func (p *partners) reload(cfg Config) error {
-	if cfg.PartnerListen != "" {
+	if cfg.speaksTLS() {
 		cert, err := tls.LoadX509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
 		if err != nil {
 			return fmt.Errorf("tls.cert, tls.key: %w", err)
@@ -90,21 +90,25 @@ func (p *partners) identify(f *sip.Flow) roam.OfficeID {
 
 // tls is mutual TLS for both directions; nil without a partner listener.
 func (p *partners) tls() *tls.Config {
+	if p.roots == nil {
+		return nil
+	}
+	c := p.phones()
+	c.ClientAuth, c.ClientCAs, c.RootCAs = tls.RequireAndVerifyClientCert, p.roots, p.roots
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return p.cert.Load(), nil }
+	return c
+}
+
+// phones is TLS for phones, which show no certificate; nil without one of ours. Each connection gets the
+// certificate that was read last.
+func (p *partners) phones() *tls.Config {
 	if p.cert.Load() == nil {
 		return nil
 	}
 	return &tls.Config{
-		MinVersion:   tls.VersionTLS12,
-		KeyLogWriter: p.keys,
-		ClientAuth:   tls.RequireAndVerifyClientCert,
-		ClientCAs:    p.roots,
-		RootCAs:      p.roots,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return p.cert.Load(), nil
-		},
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return p.cert.Load(), nil
-		},
+		MinVersion:     tls.VersionTLS12,
+		KeyLogWriter:   p.keys,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.cert.Load(), nil },
 	}
 }
 

@@ -37,7 +37,7 @@ func card(cfg Config) roam.Card {
 
 func transportConfig(cfg Config, p *partners, boot uint64) (transport.Config, error) {
 	tc := transport.Config{
-		Listen: cfg.Listen, PartnerListen: cfg.PartnerListen, PartnerTLS: p.tls(), Advertise: cfg.Advertise,
+		Listen: cfg.Listen, PartnerListen: cfg.PartnerListen, PartnerTLS: p.tls(), PhoneTLS: p.phones(), Advertise: cfg.Advertise,
 		LocalNetworks: cfg.LocalNetworks, Boot: boot, DSCP: signallingDSCP,
 	}
 	if cfg.URI == "" {

@@ -19,7 +19,11 @@ type Port struct {
 func (c *Config) Ports() (all []Port) {
 	for _, l := range c.Listen {
 		if transport, addr, err := splitListen(l); err == nil {
-			all = append(all, Port{fmt.Sprintf("%d/%s", addr.Port(), transport), "phones", "SIP at " + addr.Addr().String()})
+			what := "SIP at " + addr.Addr().String()
+			if overTLS(l) {
+				transport, what = "tcp", "SIP over TLS at "+addr.Addr().String()
+			}
+			all = append(all, Port{fmt.Sprintf("%d/%s", addr.Port(), transport), "phones", what})
 		}
 	}
 	if _, addr, err := splitListen(c.PartnerListen); err == nil {

@@ -100,18 +100,35 @@ func (f *findings) listeners(c *Config) {
 		switch transport, _, err := splitListen(l); {
 		case err != nil:
 			f.at(path, "%v", err)
-		case transport == "tls" || transport == "ws" || transport == "wss":
+		case transport == "ws" || transport == "wss":
 			f.at(path, "%s for phones: not in this version", transport)
-		case transport != "udp" && transport != "tcp":
-			f.at(path, "%q is not a transport; want udp or tcp", transport)
+		case transport != "udp" && transport != "tcp" && transport != "tls":
+			f.at(path, "%q is not a transport; want udp, tcp or tls", transport)
 		case seen[l] && !strings.HasSuffix(l, ":0"):
 			f.at(path, "%s is given twice", l)
 		}
 		seen[l] = true
 	}
+	f.certificate(c)
 	f.partnerSide(c)
 	if c.Advertise.IsValid() && c.Advertise.IsUnspecified() {
 		f.at("advertise", "%v is no address anybody could send to", c.Advertise)
+	}
+}
+
+// certificate: whoever speaks TLS has one.
+func (f *findings) certificate(c *Config) {
+	if !c.speaksTLS() {
+		return
+	}
+	who := "partner_listen"
+	if i := slices.IndexFunc(c.Listen, overTLS); i >= 0 {
+		who = "listen " + c.Listen[i]
+	}
+	for _, file := range []struct{ key, path string }{{"cert", c.TLS.Cert}, {"key", c.TLS.Key}} {
+		if file.path == "" {
+			f.at("tls."+file.key, "missing: %s needs it", who)
+		}
 	}
 }
 
@@ -128,10 +145,8 @@ func (f *findings) partnerSide(c *Config) {
 	} else if transport != "tls" {
 		f.at("partner_listen", "%q: offices speak mutual TLS only, tls:[::]:5067", transport)
 	}
-	for _, file := range []struct{ key, path string }{{"cert", c.TLS.Cert}, {"key", c.TLS.Key}, {"partner_ca", c.TLS.PartnerCA}} {
-		if file.path == "" {
-			f.at("tls."+file.key, "missing: partner_listen needs it")
-		}
+	if c.TLS.PartnerCA == "" {
+		f.at("tls.partner_ca", "missing: partner_listen needs it")
 	}
 	if c.URI == "" {
 		f.at("uri", "missing: how other offices reach us, such as \"sip:sip.%s:5067;transport=tls\"", c.Domain)

@@ -111,10 +111,10 @@ func (l *lab) at(user, office string, limit time.Duration) {
 
 // record is what the test needs of a charging record.
 type record struct {
-	Home, Office, User, Role, From, To, Kind string
-	Status                                   int
-	Roaming                                  bool
-	Start, Answered, End                     time.Time
+	Home, Office, User, Role, From, To, Kind, By string
+	Status                                       int
+	Roaming                                      bool
+	Start, Answered, End                         time.Time
 }
 
 // records waits until office's ledger has want finished records about user.
@@ -263,6 +263,38 @@ func TestKilled(t *testing.T) {
 	for _, r := range l.records("north", "1001", 2) {
 		if r.Answered.IsZero() {
 			t.Errorf("got record %+v, want an answered call", r)
+		}
+	}
+}
+
+// TestStopped: SIGTERM ends within 2 s, with code 0; the call that was up is ended, and its record says by whom.
+func TestStopped(t *testing.T) {
+	l := newLab(t)
+	l.softphone("1001", "north", 1, 440, false)
+	bob := l.softphone("1002", "north", 0, 880, false)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	call, err := bob.Call(ctx, "sip:1001@north.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	l.p.stop()
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("stopped after %v, want 2 s at most", took)
+	}
+	if code := l.p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("got exit code %d, want 0", code)
+	}
+	select {
+	case <-call.Done():
+	case <-time.After(time.Second):
+		t.Error("the phone was not told that the call is over")
+	}
+	l.start()
+	for _, r := range l.records("north", "1001", 1) {
+		if r.By != "office" || r.End.Sub(r.Start) > 5*time.Second {
+			t.Errorf("got record %+v, want it ended by the office", r)
 		}
 	}
 }

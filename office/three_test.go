@@ -39,6 +39,12 @@ type three struct {
 // startThree runs them until the test ends. change, unless nil, changes each configuration first.
 func startThree(t *testing.T, change func(*office.Config)) *three {
 	t.Helper()
+	return startThreeLogged(t, zerolog.Nop(), change)
+}
+
+// startThreeLogged is startThree with a log.
+func startThreeLogged(t *testing.T, log zerolog.Logger, change func(*office.Config)) *three {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "three") // short: it holds a socket
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +55,7 @@ func startThree(t *testing.T, change func(*office.Config)) *three {
 		t.Fatal(err)
 	}
 	x.certificates()
-	x.house = &office.House{State: dir, Version: "test", Log: zerolog.Nop()}
+	x.house = &office.House{State: dir, Version: "test", Log: log}
 	ports := x.freePorts(len(officeNames))
 	for i, name := range officeNames {
 		cfg := x.config(i, name, ports[i])

@@ -36,6 +36,8 @@ func (x *three) listen() *ear {
 			_, hostport, _ := strings.Cut(addr, ":")
 			e.who[hostport] = o.Name()
 		}
+	}
+	for _, o := range x.house.Offices {
 		x.t.Cleanup(o.Tap(func(f *sip.Flow, sent bool, b []byte) { e.hear(o.Name(), f, sent, slices.Clone(b)) }))
 	}
 	return e

@@ -56,7 +56,7 @@ func (o *offices) start(t *testing.T, name string) {
 func TestThreeProcesses(t *testing.T) {
 	redisServer(t, "6391")
 	o := startOffices(t, "6391")
-	roamWith(t, filepath.Join(o.dir, "north"), "6391")
+	roamWith(t, func(office string) string { return filepath.Join(o.dir, office) }, "6391")
 }
 
 // TestKilledOffice kills south with a visitor in it: its users are back from its file, and nothing else is disturbed.

@@ -57,11 +57,12 @@ func TestRoam(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "up")
 	up := start(t, "up", "--state", state)
 	up.ready(upHTTP)
-	roamWith(t, state, upStore)
+	roamWith(t, func(string) string { return state }, upStore)
 }
 
-// roamWith runs the story against three offices on the usual ports whose commands find them by state.
-func roamWith(t *testing.T, state, storePort string) {
+// roamWith runs the story against three offices on the usual ports; stateOf is where an office's commands find it.
+func roamWith(t *testing.T, stateOf func(office string) string, storePort string) {
+	state := stateOf("north")
 	alice := newBaresip(t, 440, demoAccount("1001", "north.example", southProxy)).start()
 	bob := newBaresip(t, 880, demoAccount("1002", "north.example", northProxy)).start()
 	carol := newBaresip(t, 660, demoAccount("2001", "south.example", southProxy)).start()
@@ -80,19 +81,41 @@ func roamWith(t *testing.T, state, storePort string) {
 	talk(t, "1001 at south -> north", alice, bob, "sip:1002@north.example", false)
 	talk(t, "west -> 1001 at south", dave, alice, "sip:1001@north.example", false)
 	talk(t, "1001 at south -> west", alice, dave, "sip:3001@west.example", true)
-	calls := 6
+	calls, former := 6, "south"
 
 	for _, move := range []struct{ office, proxy string }{{"west", westProxy}, {"north", northProxy}} {
 		alice.kill()
 		alice.accounts[0].proxy = move.proxy
 		alice.start().registered()
 		located(t, state, "1001", move.office, 2*time.Second)
+		forgotten(t, stateOf(former), "1001@north.example", former)
+		former = move.office
 		for _, from := range []*baresip{bob, carol, dave} {
 			talk(t, from.accounts[0].aor+" -> 1001 at "+move.office, from, alice, "sip:1001@north.example", false)
 			calls++
 		}
 	}
 	recorded(t, state, "1001", calls)
+}
+
+// forgotten waits until office serves no phone of user.
+func forgotten(t *testing.T, state, user, office string) {
+	t.Helper()
+	eventually(t, 2*time.Second, office+" has forgotten "+user, func() error {
+		var here []struct {
+			User   string
+			Phones []struct{ Office, Contact string }
+		}
+		ask(t, &here, "where", "--office", office, "--state", state)
+		for _, u := range here {
+			for _, p := range u.Phones {
+				if u.User == user && p.Office == office {
+					return fmt.Errorf("still has %s", p.Contact)
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // recorded waits until user's records in the ledger of its home match the calls that were made.

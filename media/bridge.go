@@ -137,9 +137,8 @@ func (b *Bridge) openPorts(d *description, legs ...*leg) error {
 		}
 	}
 	for _, s := range opened {
-		b.relay.readers.Add(2)
-		go b.read(s.ports.rtp, s, false)
-		go b.read(s.ports.rtcp, s, true)
+		s.ports.rtp.serve(b.relay, receiver{b, s, false})
+		s.ports.rtcp.serve(b.relay, receiver{b, s, true})
 	}
 	return nil
 }

@@ -1,8 +1,6 @@
 package media
 
 import (
-	"errors"
-	"net"
 	"net/netip"
 	"time"
 )
@@ -56,34 +54,29 @@ func classify(pkt []byte, raw, dtls bool) content {
 	return rtp
 }
 
-// read passes on what comes in on one of s's sockets until the socket is closed; control is the RTCP socket.
-func (b *Bridge) read(c *net.UDPConn, s *stream, control bool) {
-	defer b.relay.readers.Done()
-	buf := make([]byte, maxPacket)
-	for {
-		n, src, err := c.ReadFromUDPAddrPort(buf)
-		if errors.Is(err, net.ErrClosed) {
+// receiver is whose a socket is.
+type receiver struct {
+	b       *Bridge
+	s       *stream
+	control bool // it is the RTCP socket
+}
+
+// receive passes on what came in from src.
+func (r receiver) receive(pkt []byte, src netip.AddrPort) {
+	out, to, why := r.b.pass(r.s, r.control, pkt, src)
+	if why == taken {
+		if out.write(pkt, to) == nil {
+			r.b.relay.sent.Add(1)
 			return
 		}
-		if err != nil {
-			continue // Windows tells of an ICMP error here, the socket lives on
-		}
-		src = netip.AddrPortFrom(src.Addr().Unmap(), src.Port())
-		out, to, why := b.pass(s, control, buf[:n], src)
-		if why == taken {
-			if _, err = out.WriteToUDPAddrPort(buf[:n], to); err == nil {
-				b.relay.sent.Add(1)
-				continue
-			}
-			why = unsent
-		}
-		b.relay.drops[why].Add(1)
+		why = unsent
 	}
+	r.b.relay.drops[why].Add(1)
 }
 
 // pass decides where a datagram from src goes, and counts it. Its lock is held for well under a
 // microsecond; it allocates nothing.
-func (b *Bridge) pass(s *stream, control bool, pkt []byte, src netip.AddrPort) (out *net.UDPConn, to netip.AddrPort, why dropped) {
+func (b *Bridge) pass(s *stream, control bool, pkt []byte, src netip.AddrPort) (out *socket, to netip.AddrPort, why dropped) {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -107,7 +100,7 @@ func (b *Bridge) pass(s *stream, control bool, pkt []byte, src netip.AddrPort) (
 }
 
 // across is where what s's leg sends must go: the same stream of the other side.
-func (b *Bridge) across(s *stream, control bool) (out *net.UDPConn, to netip.AddrPort, why dropped) {
+func (b *Bridge) across(s *stream, control bool) (out *socket, to netip.AddrPort, why dropped) {
 	other := b.other(s.leg)
 	if other == nil || s.index >= len(other.streams) {
 		return nil, to, unjoined

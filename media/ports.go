@@ -1,8 +1,6 @@
 package media
 
 import (
-	"net"
-	"net/netip"
 	"time"
 
 	"github.com/siproam/siproam/roam"
@@ -62,7 +60,7 @@ const maxOccupied = 64
 // pair is the two sockets of one stream of one leg (RFC 3550 11: RTP even, RTCP the odd one above).
 type pair struct {
 	port      int
-	rtp, rtcp *net.UDPConn
+	rtp, rtcp *socket
 }
 
 // openPair binds a pair of ports; the error is [roam.NoCapacity].
@@ -80,7 +78,7 @@ func (r *Relay) openPair() (*pair, error) {
 			if p.rtcp, err = r.listen(port + 1); err == nil {
 				return p, nil
 			}
-			_ = p.rtp.Close()
+			p.rtp.close()
 		}
 		r.putBack(port) // somebody else has it; it waits at the end of the queue
 		r.log.Debug().Err(err).Int("port", port).Msg("media port taken")
@@ -88,27 +86,10 @@ func (r *Relay) openPair() (*pair, error) {
 	return nil, roam.NoCapacity
 }
 
-// listen binds one port on the configured address: IPv4 alone on an IPv4 address, both on [::].
-func (r *Relay) listen(port int) (*net.UDPConn, error) {
-	network := "udp4"
-	switch {
-	case r.cfg.Addr == netip.IPv6Unspecified():
-		network = "udp"
-	case r.cfg.Addr.Is6():
-		network = "udp6"
-	}
-	c, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.cfg.Addr, uint16(port))))
-	if err != nil {
-		return nil, err
-	}
-	setDSCP(c, r.cfg.DSCP) // best effort: a network that does not carry it carries the call all the same
-	return c, nil
-}
-
-// close closes both sockets, which ends their goroutines, and lets the ports rest.
+// close closes both sockets and lets the ports rest.
 func (p *pair) close(r *Relay) {
-	_ = p.rtp.Close()
-	_ = p.rtcp.Close()
+	p.rtp.close()
+	p.rtcp.close()
 	r.putBack(p.port)
 }
 

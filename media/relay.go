@@ -16,7 +16,8 @@ type Relay struct {
 	cfg     Config
 	log     zerolog.Logger
 	machine machine
-	readers sync.WaitGroup // the goroutines of all sockets
+	eyes    eyes
+	readers sync.WaitGroup // the goroutines that read sockets
 	watcher sync.WaitGroup // the goroutine that looks for silent calls
 	stop    chan struct{}  // closed by Close; ends watcher
 
@@ -113,6 +114,7 @@ func (r *Relay) Close() {
 		b.Close()
 	}
 	r.watcher.Wait()
+	r.eyes.close()
 	r.readers.Wait()
 }
 

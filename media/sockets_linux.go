@@ -1,0 +1,233 @@
+package media
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A call has four sockets, most of them silent. With package net each costs a goroutine, its stack and
+// twice the system calls, which was a third of what a call cost and more memory than all the rest of
+// it. So a socket here is a descriptor, and few goroutines watch many of them.
+
+// socket is one bound UDP port.
+type socket struct {
+	eye    *eye
+	family int
+	on     receiver // set before the eye sees the socket
+
+	mu sync.Mutex // guards fd against being closed, and given to somebody else, while it is used
+	fd int        // -1: closed
+}
+
+// eye watches sockets on one goroutine. There are as many as processors, so that media of
+// several calls can be relayed at once.
+type eye struct {
+	epoll int
+	file  *os.File // of epoll: the runtime wakes the goroutine when there is an event
+
+	mu      sync.Mutex // guards sockets
+	sockets map[int32]*socket
+}
+
+// eyes are the relay's; the first socket opens them.
+type eyes struct {
+	once sync.Once
+	all  []*eye
+	err  error
+}
+
+func (y *eyes) open(r *Relay) error {
+	y.once.Do(func() {
+		for range runtime.GOMAXPROCS(0) {
+			epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+			if err != nil {
+				y.err = os.NewSyscallError("epoll_create1", err)
+				return
+			}
+			_ = unix.SetNonblock(epoll, true) // or the runtime would not poll it
+			e := &eye{epoll: epoll, file: os.NewFile(uintptr(epoll), "epoll"), sockets: map[int32]*socket{}}
+			y.all = append(y.all, e)
+			r.readers.Go(e.watch)
+		}
+	})
+	return y.err
+}
+
+// close ends the goroutines. No socket may be opened any more.
+func (y *eyes) close() {
+	y.once.Do(func() {})
+	for _, e := range y.all {
+		_ = e.file.Close()
+	}
+}
+
+// watch reads from the sockets that have something until close.
+func (e *eye) watch() {
+	raw, err := e.file.SyscallConn()
+	if err != nil {
+		return
+	}
+	var events [64]unix.EpollEvent
+	n := 0
+	look := func(fd uintptr) bool {
+		n, _ = unix.EpollWait(int(fd), events[:], 0)
+		return n > 0
+	}
+	buf := make([]byte, maxPacket)
+	for raw.Read(look) == nil {
+		for _, event := range events[:n] {
+			e.mu.Lock()
+			s := e.sockets[event.Fd]
+			e.mu.Unlock()
+			if s != nil {
+				s.drain(buf)
+			}
+		}
+	}
+}
+
+// listen binds one port on the configured address: IPv4 alone on an IPv4 address, both on [::].
+func (r *Relay) listen(port int) (*socket, error) {
+	if err := r.eyes.open(r); err != nil {
+		return nil, err
+	}
+	s := &socket{eye: r.eyes.all[port/2%len(r.eyes.all)], family: unix.AF_INET}
+	if r.cfg.Addr.Is6() {
+		s.family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(s.family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	if s.family == unix.AF_INET6 {
+		only := 1
+		if r.cfg.Addr == netip.IPv6Unspecified() {
+			only = 0
+		}
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only)
+	}
+	var name sockaddr
+	size := name.put(s.family, netip.AddrPortFrom(r.cfg.Addr, uint16(port)))
+	if _, _, errno := syscall.Syscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&name)), size); errno != 0 {
+		_ = unix.Close(fd)
+		return nil, os.NewSyscallError("bind", errno)
+	}
+	setDSCP(fd, s.family, r.cfg.DSCP) // best effort: a network that does not carry it carries the call all the same
+	s.fd = fd
+	return s, nil
+}
+
+// serve has what comes in given to on, from the eye's goroutine.
+func (s *socket) serve(_ *Relay, on receiver) {
+	s.on = on
+	e := s.eye
+	e.mu.Lock()
+	e.sockets[int32(s.fd)] = s
+	e.mu.Unlock()
+	_ = unix.EpollCtl(e.epoll, unix.EPOLL_CTL_ADD, s.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s.fd)})
+}
+
+// close frees the port; nothing is given to on any more once it has returned, but for what is under way.
+func (s *socket) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd < 0 {
+		return
+	}
+	s.eye.mu.Lock()
+	delete(s.eye.sockets, int32(s.fd))
+	s.eye.mu.Unlock()
+	_ = unix.Close(s.fd) // which takes it out of the epoll too
+	s.fd = -1
+}
+
+// burst is how many datagrams of one socket are read before the next one's turn.
+const burst = 16
+
+// drain reads what there is.
+func (s *socket) drain(buf []byte) {
+	for range burst {
+		n, src, ok := s.read(buf)
+		if !ok {
+			return
+		}
+		s.on.receive(buf[:n], src)
+	}
+}
+
+// read reads one datagram; ok is false when there is none.
+func (s *socket) read(buf []byte) (n int, src netip.AddrPort, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd < 0 {
+		return 0, src, false
+	}
+	var name sockaddr
+	size := uint32(len(name))
+	got, _, errno := syscall.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)),
+		unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		return 0, src, false
+	}
+	return int(got), name.addrPort(), true
+}
+
+// write sends one datagram and never waits.
+func (s *socket) write(b []byte, to netip.AddrPort) error {
+	var name sockaddr
+	size := name.put(s.family, to)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd < 0 {
+		return os.ErrClosed
+	}
+	_, _, errno := syscall.Syscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+		unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&name)), size)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// sockaddr is a struct sockaddr_in or sockaddr_in6.
+type sockaddr [unix.SizeofSockaddrInet6]byte
+
+// addrPort reads n; an IPv4 address that came by an IPv6 socket is an IPv4 address.
+func (n *sockaddr) addrPort() netip.AddrPort {
+	port := binary.BigEndian.Uint16(n[2:])
+	if binary.NativeEndian.Uint16(n[:]) == unix.AF_INET {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(n[4:8])), port)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(n[8:24])).Unmap(), port)
+}
+
+// put writes to as a socket of family takes it, and says how long that is.
+func (n *sockaddr) put(family int, to netip.AddrPort) (size uintptr) {
+	binary.NativeEndian.PutUint16(n[:], uint16(family))
+	binary.BigEndian.PutUint16(n[2:], to.Port())
+	if family == unix.AF_INET {
+		if to.Addr().Unmap().Is4() {
+			four := to.Addr().Unmap().As4()
+			copy(n[4:8], four[:])
+		}
+		return unix.SizeofSockaddrInet4
+	}
+	sixteen := to.Addr().As16()
+	copy(n[8:24], sixteen[:])
+	return unix.SizeofSockaddrInet6
+}
+
+// setDSCP marks what fd sends (RFC 2474, 3246). A socket for both families needs both options.
+func setDSCP(fd, family, dscp int) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, dscp<<2)
+	if family == unix.AF_INET6 {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, dscp<<2)
+	}
+}

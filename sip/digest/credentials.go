@@ -115,23 +115,23 @@ func trimRight(s string) string {
 
 // cut takes one parameter off s. A value is a token or a quoted-string (RFC 3261 25.1, auth-param).
 func cut(s string) (name, value, rest string, ok bool) {
-	end := strings.IndexAny(s, "=,\"")
+	end := index3(s, '=', ',', '"')
 	if end < 0 || s[end] == ',' { // a flag
 		if end < 0 {
 			end = len(s)
 		}
 		name = trimRight(s[:end])
-		return name, "", s[end:], !strings.ContainsAny(name, " \t")
+		return name, "", s[end:], index3(name, ' ', ' ', '\t') < 0
 	}
 	name, s = trimRight(s[:end]), s[end:]
-	if s[0] == '"' || name == "" || strings.ContainsAny(name, " \t") {
+	if s[0] == '"' || name == "" || index3(name, ' ', ' ', '\t') >= 0 {
 		return "", "", "", false
 	}
 	s = trimLeft(s[1:])
 	if strings.HasPrefix(s, `"`) {
 		value, s, ok = unquote(s)
 	} else {
-		end := strings.IndexAny(s, ", \t")
+		end := index3(s, ',', ' ', '\t')
 		if end < 0 {
 			end = len(s)
 		}
@@ -141,6 +141,16 @@ func cut(s string) (name, value, rest string, ok bool) {
 		return "", "", "", false
 	}
 	return name, value, s, ok
+}
+
+// index3 is where the first of three octets is in s, -1 for none. Unlike strings.IndexAny it makes no table.
+func index3(s string, x, y, z byte) int {
+	for i := range len(s) {
+		if c := s[i]; c == x || c == y || c == z {
+			return i
+		}
+	}
+	return -1
 }
 
 // unquote takes the quoted-string off that s begins with; ok is false when it does not end.

@@ -26,12 +26,16 @@ func NewLog(w io.Writer, text, color bool, level string) (zerolog.Logger, error)
 	return zerolog.New(w).With().Timestamp().Logger(), SetLevel(level)
 }
 
+// logs says whose messages are logged from now on.
+func (o *Office) logs(whose []string) { o.whose.Store(&whose) }
+
 // logMessages logs the SIP messages of whoever log.sip names, credentials masked, until stop is called.
 // Whom it names is read anew for each message, so a reload changes it.
 func (o *Office) logMessages() (stop func()) {
 	t := newTracer(o)
+	o.logs(o.Config().Log.SIP)
 	return o.transport.Tap(func(f *sip.Flow, sent bool, b []byte) {
-		whose := o.Config().Log.SIP
+		whose := *o.whose.Load()
 		if len(whose) == 0 || whose[0] == "none" {
 			return
 		}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -44,6 +45,8 @@ type Office struct {
 
 	mu  sync.Mutex // guards cfg
 	cfg Config
+
+	whose atomic.Pointer[[]string] // log.sip, looked at for every message
 
 	meet    func(context.Context) // nil, or waits until the other offices of the house have settled
 	log     zerolog.Logger

@@ -58,6 +58,7 @@ func (o *Office) Reload(ctx context.Context, cfg Config) (kept []string, err err
 	}
 	o.mu.Lock()
 	o.cfg = cfg
+	o.logs(cfg.Log.SIP)
 	o.mu.Unlock()
 	if err := o.syncUsers(ctx); err != nil {
 		return nil, err

@@ -115,14 +115,14 @@ func (s *Server) Resolve(a sip.AOR) (roam.UserID, bool) {
 // claims names. many says that the flow has several bindings and none was named.
 func (s *Server) Whose(f *sip.Flow, claims []sip.AOR) (user roam.UserID, found, many bool) {
 	users := s.flows[f.Flow]
-	switch len(users) {
+	switch users.len() {
 	case 0:
 		return "", false, false
 	case 1:
-		return users[0], true, false
+		return users.any(), true, false
 	}
 	for _, c := range claims {
-		if id, ok := s.Resolve(c); ok && slices.Contains(users, id) {
+		if id, ok := s.Resolve(c); ok && users.has(id) {
 			return id, true, false
 		}
 	}

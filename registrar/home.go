@@ -1,8 +1,6 @@
 package registrar
 
 import (
-	"slices"
-
 	"github.com/siproam/siproam/registrar/control"
 	"github.com/siproam/siproam/roam"
 )
@@ -116,7 +114,8 @@ func office(o roam.OfficeID) string {
 // reindex keeps Server.flows and the numbers of bindings in step with u.
 func (s *Server) reindex(u *subscriber) {
 	var here, away int64
-	flows := make([]roam.Flow, 0, 4)
+	var room [4]roam.Flow
+	flows := room[:0]
 	for i := range u.home.At {
 		p := &u.home.At[i]
 		if p.Office != s.cfg.Card.Office {
@@ -132,28 +131,4 @@ func (s *Server) reindex(u *subscriber) {
 	s.bound[boundAway].Add(away - u.counts[1])
 	u.counts = [2]int64{here, away}
 	u.flows = s.index(u.home.User, u.flows, flows)
-}
-
-// index replaces the flows under which user is known.
-func (s *Server) index(user roam.UserID, old, now []roam.Flow) []roam.Flow {
-	if slices.Equal(old, now) {
-		return old
-	}
-	for _, f := range old {
-		if slices.Contains(now, f) {
-			continue
-		}
-		if us := slices.DeleteFunc(s.flows[f], func(u roam.UserID) bool { return u == user }); len(us) > 0 {
-			s.flows[f] = us
-		} else {
-			delete(s.flows, f)
-			delete(s.ended, f)
-		}
-	}
-	for _, f := range now {
-		if f != (roam.Flow{}) && !slices.Contains(s.flows[f], user) {
-			s.flows[f] = append(s.flows[f], user)
-		}
-	}
-	return now
 }

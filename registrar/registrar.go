@@ -104,9 +104,9 @@ type Server struct {
 	guests   map[roam.OfficeID]int  // devices here, by home
 	numbers  map[string]roam.UserID // of visitors
 	cards    map[roam.OfficeID]*cached
-	domains  map[roam.OfficeID][]string  // of partners, as R says
-	flows    map[roam.Flow][]roam.UserID // whose bindings a flow carries
-	ended    map[roam.Flow]bool          // connections that are gone, and have bindings
+	domains  map[roam.OfficeID][]string // of partners, as R says
+	flows    map[roam.Flow]tenants      // whose bindings a flow carries
+	ended    map[roam.Flow]bool         // connections that are gone, and have bindings
 
 	order    []roam.UserID    // of users; see sorted
 	waits    map[uint64]*wait // requests that wait for a core's Answer
@@ -130,7 +130,7 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Swit
 		loop: l, tl: tl, file: f, sw: sw, router: r, leases: leases, log: log,
 		office: &control.Office{Equal: equalURI}, guard: digest.Guard{Key: seal.NewKey()},
 		users: map[roam.UserID]*subscriber{}, names: map[string]*subscriber{}, visitors: map[roam.UserID][]*visitor{},
-		guests: map[roam.OfficeID]int{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, flows: map[roam.Flow][]roam.UserID{}, ended: map[roam.Flow]bool{},
+		guests: map[roam.OfficeID]int{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{},
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),
 	}
 	s.count(m)
@@ -225,18 +225,18 @@ func (s *Server) ServeSIP(tx *transaction.Server, req *sip.Message) error {
 
 // Closed marks the bindings of a connection that ended.
 func (s *Server) Closed(f *sip.Flow) {
-	if len(s.flows[f.Flow]) > 0 {
+	if t := s.flows[f.Flow]; t.len() > 0 {
 		s.ended[f.Flow] = true
 	}
 }
 
 // LeaseOver is dhcp.Watcher's: the flows of an address end with its lease.
 func (s *Server) LeaseOver(ip netip.Addr) {
-	for f, users := range s.flows {
+	for f, t := range s.flows {
 		if f.Remote.Addr().Unmap() != ip.Unmap() {
 			continue
 		}
-		for _, user := range slices.Clone(users) {
+		for _, user := range t.all() {
 			s.offline(user, f)
 		}
 	}

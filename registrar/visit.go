@@ -143,7 +143,8 @@ func (s *Server) saveVisit(v *visitor, stay control.Stay, done func(error)) {
 
 // reindexVisit keeps Server.flows and the number of bindings in step with v.
 func (s *Server) reindexVisit(v *visitor) {
-	flows := make([]roam.Flow, 0, 4)
+	var room [4]roam.Flow
+	flows := room[:0]
 	for _, c := range v.visit.Contacts {
 		flows = append(flows, c.Target.Flow)
 	}

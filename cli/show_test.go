@@ -21,7 +21,7 @@ func TestWhereText(t *testing.T) {
 at       south, visiting, online
 since    2026-11-22 09:14:03 -06:00 (2 h 11 min)     move 7, from north
 phone    Linphone 5.2   10.2.0.31:51791 udp   device eff19d1f   refresh due in 212 s
-served   sip:sip.south.example:5067;transport=tls
+served   sip:sip.south.example:5067;transport=tls    alive
 source   routing store (fresh)
 `
 	var out bytes.Buffer

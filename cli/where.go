@@ -64,7 +64,7 @@ func writeWhere(out io.Writer, w *office.Whereabouts, now time.Time) {
 		line("phone", "known at %s only", at)
 	}
 	if w.Switch != "" {
-		line("served", "%s", w.Switch)
+		line("served", "%s    %s", w.Switch, word(w.Suspect, "no sign of life", "alive"))
 	}
 	line("source", "%s", w.Source)
 }

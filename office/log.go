@@ -26,28 +26,31 @@ func NewLog(w io.Writer, text, color bool, level string) (zerolog.Logger, error)
 	return zerolog.New(w).With().Timestamp().Logger(), SetLevel(level)
 }
 
-// logs says whose messages are logged from now on.
-func (o *Office) logs(whose []string) { o.whose.Store(&whose) }
+// logMessages logs the SIP messages of whom, credentials masked, until it is called again. Nobody is the
+// usual case, and then no message costs anything.
+func (o *Office) logMessages(whom Traced) {
+	stop := func() {}
+	if len(whom) > 0 && whom[0] != "none" {
+		t := newTracer(o)
+		stop = o.transport.Tap(func(f *sip.Flow, sent bool, b []byte) {
+			if seen, ok := t.see(f, sent, b); ok && (whom[0] == "all" || t.about(seen, whom)) {
+				o.logMessage(seen)
+			}
+		})
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.untap, stop = stop, o.untap
+	if stop != nil {
+		stop()
+	}
+}
 
-// logMessages logs the SIP messages of whoever log.sip names, credentials masked, until stop is called.
-// Whom it names is read anew for each message, so a reload changes it.
-func (o *Office) logMessages() (stop func()) {
-	t := newTracer(o)
-	o.logs(o.Config().Log.SIP)
-	return o.transport.Tap(func(f *sip.Flow, sent bool, b []byte) {
-		whose := *o.whose.Load()
-		if len(whose) == 0 || whose[0] == "none" {
-			return
-		}
-		seen, ok := t.see(f, sent, b)
-		if !ok || whose[0] != "all" && !t.about(seen, whose) {
-			return
-		}
-		direction := "in"
-		if sent {
-			direction = "out"
-		}
-		o.log.Info().Str("event", "sip.message").Str("direction", direction).Str("call_id", seen.CallID).Str("peer", seen.Remote).
-			Str("transport", strings.ToLower(seen.Transport)).Str("message", string(seen.Raw)).Msg("SIP message")
-	})
+func (o *Office) logMessage(s Seen) {
+	direction := "in"
+	if s.Sent {
+		direction = "out"
+	}
+	o.log.Info().Str("event", "sip.message").Str("direction", direction).Str("call_id", s.CallID).Str("peer", s.Remote).
+		Str("transport", strings.ToLower(s.Transport)).Str("message", string(s.Raw)).Msg("SIP message")
 }

@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -43,10 +42,9 @@ const (
 type Office struct {
 	Seed *Seed // nil: none; set before Run
 
-	mu  sync.Mutex // guards cfg
-	cfg Config
-
-	whose atomic.Pointer[[]string] // log.sip, looked at for every message
+	mu    sync.Mutex // guards cfg, untap
+	cfg   Config
+	untap func() // ends the logging of messages
 
 	meet    func(context.Context) // nil, or waits until the other offices of the house have settled
 	log     zerolog.Logger

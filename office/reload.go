@@ -58,7 +58,6 @@ func (o *Office) Reload(ctx context.Context, cfg Config) (kept []string, err err
 	}
 	o.mu.Lock()
 	o.cfg = cfg
-	o.logs(cfg.Log.SIP)
 	o.mu.Unlock()
 	if err := o.syncUsers(ctx); err != nil {
 		return nil, err
@@ -73,6 +72,7 @@ func (o *Office) Reload(ctx context.Context, cfg Config) (kept []string, err err
 	if was.Log.Level != cfg.Log.Level {
 		SetLevel(cfg.Log.Level)
 	}
+	o.logMessages(cfg.Log.SIP)
 	o.health.reloaded.Store(time.Now().Unix())
 	o.log.Info().Str("event", "office.reload").Strs("kept", kept).Msg("configuration taken")
 	return kept, nil

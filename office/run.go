@@ -114,8 +114,8 @@ func (o *Office) Run(ctx context.Context) error {
 		o.meet(ctx)
 	}
 	r.start("transport", func(ctx context.Context) error { return o.transport.Serve(ctx, o.layer) })
-	stopLog := o.logMessages()
-	defer stopLog()
+	o.logMessages(o.Config().Log.SIP)
+	defer o.logMessages(nil)
 
 	o.health.serving.Store(true)
 	o.health.reloadOK.Store(true)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ type three struct {
 	house *office.House
 	store *routesrv.Embedded
 	dir   string
+	stop  func() // ends offices and store, once
 }
 
 // startThree runs them until the test ends. change, unless nil, changes each configuration first.
@@ -81,7 +83,7 @@ func (x *three) run() {
 	storing, stopStore := context.WithCancel(context.Background())
 	go func() { closed <- x.store.Run(storing) }()
 	go func() { ended <- x.house.Run(ctx, func() { close(ready) }) }()
-	x.t.Cleanup(func() {
+	x.stop = sync.OnceFunc(func() {
 		stop()
 		if err := <-ended; err != nil {
 			x.t.Error(err)
@@ -91,6 +93,7 @@ func (x *three) run() {
 			x.t.Error(err)
 		}
 	})
+	x.t.Cleanup(x.stop)
 	select {
 	case <-ready:
 	case err := <-ended:

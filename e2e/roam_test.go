@@ -138,3 +138,29 @@ func recorded(t *testing.T, state, user string, want int) {
 		return nil
 	})
 }
+
+// upState is the state directory that up was started with.
+func upState(p *process) string {
+	for i, a := range p.cmd.Args {
+		if a == "--state" {
+			return p.cmd.Args[i+1]
+		}
+	}
+	return ""
+}
+
+// accountsFile reads the passwords that up made: number to password.
+func accountsFile(t *testing.T, state string) map[string]string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(state, "accounts.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	passwords := map[string]string{}
+	for _, line := range strings.Split(string(b), "\n") {
+		if f := strings.Fields(line); len(f) >= 2 && !strings.HasPrefix(f[0], "#") {
+			passwords[f[0]] = f[len(f)-1]
+		}
+	}
+	return passwords
+}

@@ -50,6 +50,7 @@ var fences = map[string]string{
 	"github.com/emiago/sipgo":                "phone",
 	"github.com/pion/":                       "media phone",
 	"github.com/redis/":                      "routesrv",
+	"github.com/miekg/dns":                   "sip/transport sip/siptest",
 	"github.com/alicebob/miniredis":          "routesrv",
 	"modernc.org/":                           "store",
 	"github.com/mattn/go-sqlite3":            "store",

@@ -1,31 +1,34 @@
 package transport
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"net"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
+
+	"github.com/miekg/dns"
 
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
 )
 
-// Resolver asks DNS; *net.Resolver is one.
-type Resolver interface {
-	LookupSRV(ctx context.Context, service, proto, name string) (cname string, records []*net.SRV, err error)
-	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
-}
-
 // maxHops is the most hops a name may have: each costs a caller the time of a transaction.
 const maxHops = 16
 
-// services is which SRV records lead to a transport (RFC 3263 4.1, 4.2).
-var services = map[roam.Transport][2]string{
-	roam.UDP: {"sip", "udp"},
-	roam.TCP: {"sip", "tcp"},
-	roam.TLS: {"sips", "tcp"},
+// service is a name that has SRV records, and the transport they lead to.
+type service struct {
+	name      string
+	transport roam.Transport
+}
+
+// services is which SRV names lead to a transport (RFC 3263 4.1, 4.2), and which NAPTR services.
+var services = map[roam.Transport]struct{ srv, naptr string }{
+	roam.UDP: {"_sip._udp.", "SIP+D2U"},
+	roam.TCP: {"_sip._tcp.", "SIP+D2T"},
+	roam.TLS: {"_sips._tcp.", "SIPS+D2T"},
 }
 
 // Reach gives the hops of u in the order to try them (RFC 3263). It waits for DNS.
@@ -50,7 +53,8 @@ func (t *Transport) Reach(ctx context.Context, u sip.URI) ([]sip.Hop, error) {
 		return nil, fmt.Errorf("reach: no host: %w", roam.NoRoute)
 	}
 	if u.Port == 0 && host != "localhost" { // 4.2: a port given means no SRV
-		if hops, err := t.byService(ctx, host, how); len(hops) > 0 || err != nil {
+		_, named := u.Params.Get("transport")
+		if hops, err := t.byService(ctx, host, t.servicesOf(ctx, host, how, named)); len(hops) > 0 || err != nil {
 			return hops, err
 		}
 	}
@@ -78,19 +82,59 @@ func transportsOf(u sip.URI) ([]roam.Transport, error) {
 	return nil, fmt.Errorf("reach %s by %q: %w", u.Host, name, roam.NoRoute)
 }
 
-// byService follows SRV records, in the order of RFC 2782; none when the domain has none.
-func (t *Transport) byService(ctx context.Context, host string, how []roam.Transport) (hops []sip.Hop, err error) {
+// servicesOf is where to look for SRV: what the domain's NAPTR records say, unless the
+// URI names its transport; without any, the name of each transport (4.1).
+func (t *Transport) servicesOf(ctx context.Context, host string, how []roam.Transport, named bool) (all []service) {
+	if !named {
+		records, _ := t.cfg.Resolver.NAPTR(ctx, host) // on an error SRV may answer yet
+		all = preferred(records, how)
+	}
+	if len(all) == 0 {
+		for _, transport := range how {
+			all = append(all, service{services[transport].srv + host, transport})
+		}
+	}
+	return all
+}
+
+// preferred is the services of records that lead to one of the transports, in their
+// order. Once an order has a service we have, later orders do not count (RFC 3403 4.1).
+func preferred(records []*dns.NAPTR, how []roam.Transport) (all []service) {
+	records = slices.Clone(records)
+	slices.SortStableFunc(records, func(a, b *dns.NAPTR) int {
+		return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Preference, b.Preference))
+	})
+	var order uint16
+	for _, r := range records {
+		if len(all) > 0 && r.Order != order {
+			break
+		}
+		i := slices.IndexFunc(how, func(t roam.Transport) bool { return strings.EqualFold(services[t].naptr, r.Service) })
+		if i < 0 || !strings.EqualFold(r.Flags, "s") || r.Regexp != "" || len(all) == maxHops {
+			continue
+		}
+		all, order = append(all, service{r.Replacement, how[i]}), r.Order
+	}
+	return all
+}
+
+// byService follows SRV records; no hop and no error when the domain has none. Every
+// hop keeps host as its name: DNS does not vouch for certificates (RFC 5922 4).
+func (t *Transport) byService(ctx context.Context, host string, all []service) (hops []sip.Hop, err error) {
 	closed := false
-	for _, transport := range how {
-		s := services[transport]
-		_, records, _ := t.resolver().LookupSRV(ctx, s[0], s[1], host) // on an error A and AAAA may answer yet
-		for _, r := range records {
-			if r.Target == "." || r.Target == "" { // RFC 2782: decidedly not here
+	for _, s := range all {
+		records, _ := t.cfg.Resolver.SRV(ctx, s.name) // on an error A and AAAA may answer yet
+		for _, r := range drawn(records, rand.IntN) {
+			target := strings.TrimSuffix(r.Target, ".")
+			if target == "" { // RFC 2782: decidedly not here
 				closed = true
 				continue
 			}
-			hop := sip.Hop{Transport: transport, Name: host}
-			if more, lookup := t.byAddress(ctx, hops, hop, strings.TrimSuffix(r.Target, "."), r.Port); lookup == nil {
+			if len(hops) == maxHops {
+				return hops, nil
+			}
+			hop := sip.Hop{Transport: s.transport, Name: host}
+			if more, lookup := t.byAddress(ctx, hops, hop, target, r.Port); lookup == nil {
 				hops = more
 			} else {
 				err = lookup
@@ -106,35 +150,44 @@ func (t *Transport) byService(ctx context.Context, host string, how []roam.Trans
 	return nil, err
 }
 
+// drawn is records in the order to try them: by priority, and among equals drawn by
+// weight, so that each comes first as often as its weight says (RFC 2782). A weight of
+// 0 is drawn rarely. below gives a number from 0 to n-1.
+func drawn(records []*dns.SRV, below func(n int) int) []*dns.SRV {
+	all := slices.Clone(records)
+	slices.SortStableFunc(all, func(a, b *dns.SRV) int {
+		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(min(a.Weight, 1), min(b.Weight, 1)))
+	})
+	for i := range all {
+		sum, end := 0, i
+		for ; end < len(all) && all[end].Priority == all[i].Priority; end++ {
+			sum += int(all[end].Weight)
+		}
+		mark, running := below(sum+1), 0
+		for j := i; j < end; j++ {
+			if running += int(all[j].Weight); running >= mark {
+				one := all[j]
+				copy(all[i+1:j+1], all[i:j]) // the others stay as they were
+				all[i] = one
+				break
+			}
+		}
+	}
+	return all
+}
+
 // byAddress appends a hop like h for each address of name.
 func (t *Transport) byAddress(ctx context.Context, hops []sip.Hop, h sip.Hop, name string, port uint16) ([]sip.Hop, error) {
-	addrs, err := t.resolver().LookupNetIP(ctx, "ip", name)
-	if err == nil && len(addrs) == 0 {
-		err = roam.NoRoute
-	}
+	addrs, err := t.cfg.Resolver.Addrs(ctx, name)
 	switch {
-	case err == nil:
-	case missing(err):
-		return nil, fmt.Errorf("reach %s: %w", name, roam.NoRoute)
-	default:
+	case err != nil:
 		return nil, fmt.Errorf("reach %s: %w", name, roam.Timeout)
+	case len(addrs) == 0:
+		return nil, fmt.Errorf("reach %s: %w", name, roam.NoRoute)
 	}
 	for _, a := range addrs[:min(len(addrs), maxHops-len(hops))] {
 		h.Addr = netip.AddrPortFrom(a.Unmap(), port).String()
 		hops = append(hops, h)
 	}
 	return hops, nil
-}
-
-func (t *Transport) resolver() Resolver {
-	if t.cfg.Resolver != nil {
-		return t.cfg.Resolver
-	}
-	return net.DefaultResolver
-}
-
-// missing says that DNS answered: there is no such name.
-func missing(err error) bool {
-	dns, found := errors.AsType[*net.DNSError](err)
-	return err == roam.NoRoute || found && dns.IsNotFound
 }

@@ -3,65 +3,74 @@ package transport
 import (
 	"context"
 	"errors"
-	"net"
-	"net/netip"
+	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/miekg/dns"
 	"github.com/rs/zerolog"
 
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/siptest"
 )
 
-// zone is a DNS for tests: "_sip._udp.north.example" to SRV, names to addresses.
-type zone struct {
-	services map[string][]*net.SRV
-	hosts    map[string]string
-	asked    []string
-}
+// zone is what the name server of these tests serves.
+const zone = `
+_sip._udp.north.example. 60 SRV 2 0 5063 b.north.example.
+_sip._udp.north.example. 60 SRV 1 0 5062 a.north.example.
+_sip._udp.north.example. 60 SRV 1 0 5062 gone.north.example.
+_sip._tcp.north.example. 60 SRV 1 0 5060 alias.north.example.
+_sips._tcp.north.example. 60 SRV 1 0 5067 a.north.example.
+_sip._udp.closed.example. 60 SRV 0 0 0 .
+alias.north.example. 60 CNAME a.north.example.
+a.north.example. 60 A 192.0.2.1
+a.north.example. 60 AAAA 2001:db8::1
+b.north.example. 60 A 192.0.2.2
+north.example. 60 A 192.0.2.9
+plain.example. 60 A 192.0.2.7
+closed.example. 60 A 192.0.2.8
 
-func (z *zone) LookupSRV(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
-	name = "_" + service + "._" + proto + "." + name
-	z.asked = append(z.asked, name)
-	if strings.HasSuffix(name, "silent.example") {
-		return "", nil, &net.DNSError{Err: "timeout", Name: name, IsTimeout: true}
-	}
-	if r := z.services[name]; r != nil {
-		return name, r, nil
-	}
-	return "", nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
-}
+; south prefers TLS, then TCP; what we have not, and a later order, do not count
+south.example. 60 NAPTR 20 1 "s" "SIP+D2U" "" _sip._udp.south.example.
+south.example. 60 NAPTR 10 50 "s" "SIP+D2T" "" _odd.south.example.
+south.example. 60 NAPTR 10 20 "s" "SIPS+D2T" "" _sips._tcp.south.example.
+south.example. 60 NAPTR 5 20 "s" "SIP+D2S" "" _sip._sctp.south.example.
+south.example. 60 NAPTR 5 30 "u" "SIP+D2T" "!.*!sip:x!" .
+_odd.south.example. 60 SRV 0 0 5070 a.north.example.
+_sips._tcp.south.example. 60 SRV 0 0 5067 b.north.example.
+_sip._udp.south.example. 60 SRV 0 0 5060 b.north.example.
+`
 
-func (z *zone) LookupNetIP(_ context.Context, _, host string) (all []netip.Addr, err error) {
-	z.asked = append(z.asked, host)
-	if strings.HasSuffix(host, "silent.example") {
-		return nil, &net.DNSError{Err: "timeout", Name: host, IsTimeout: true}
+// reach is where u leads, or the refusal.
+func reach(t *testing.T, tr *Transport, u string) string {
+	t.Helper()
+	uri, err := sip.ParseURI([]byte(u))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for s := range strings.FieldsSeq(z.hosts[host]) {
-		all = append(all, netip.MustParseAddr(s))
+	hops, err := tr.Reach(context.Background(), uri)
+	var why roam.Refusal
+	if errors.As(err, &why) {
+		return why.Error()
 	}
-	if all == nil {
-		err = &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	var all []string
+	for _, h := range hops {
+		all = append(all, h.Transport.String()+" "+h.Addr+" "+h.Name)
 	}
-	return all, err
+	return strings.Join(all, ", ")
 }
 
 func TestReach(t *testing.T) {
-	z := &zone{
-		services: map[string][]*net.SRV{
-			"_sip._udp.north.example":  {{Target: "a.north.example.", Port: 5062}, {Target: "gone.north.example.", Port: 5062}, {Target: "b.north.example.", Port: 5063}},
-			"_sip._tcp.north.example":  {{Target: "a.north.example.", Port: 5060}},
-			"_sips._tcp.north.example": {{Target: "a.north.example.", Port: 5067}},
-			"_sip._udp.closed.example": {{Target: "."}},
-		},
-		hosts: map[string]string{
-			"a.north.example": "192.0.2.1 2001:db8::1", "b.north.example": "::ffff:192.0.2.2", "north.example": "192.0.2.9",
-			"plain.example": "192.0.2.7", "closed.example": "192.0.2.8", "localhost": "127.0.0.1",
-			"many.example": strings.Repeat("192.0.2.3 ", 40),
-		},
+	many := ""
+	for i := range 60 {
+		many += fmt.Sprintf("many.example. 60 A 198.51.100.%d\n", i)
 	}
-	tr := New(Config{Resolver: z}, nil, nil, zerolog.Nop())
+	server := siptest.NewNameServer(t, zone+many)
 	for _, tt := range []struct{ uri, want, asked string }{
 		{"sip:192.0.2.1", "UDP 192.0.2.1:5060 192.0.2.1", ""},
 		{"sip:1001@192.0.2.1:5080;transport=TCP", "TCP 192.0.2.1:5080 192.0.2.1", ""},
@@ -71,42 +80,158 @@ func TestReach(t *testing.T) {
 		{"sips:192.0.2.1;transport=tcp", "TLS 192.0.2.1:5061 192.0.2.1", ""},
 		{"sip:north.example", "UDP 192.0.2.1:5062 north.example, UDP [2001:db8::1]:5062 north.example, UDP 192.0.2.2:5063 north.example, " +
 			"TCP 192.0.2.1:5060 north.example, TCP [2001:db8::1]:5060 north.example",
-			"_sip._udp.north.example a.north.example gone.north.example b.north.example _sip._tcp.north.example a.north.example"},
-		{"sip:North.example:5067;transport=tls", "TLS 192.0.2.9:5067 north.example", "north.example"},
-		{"sips:north.example", "TLS 192.0.2.1:5067 north.example, TLS [2001:db8::1]:5067 north.example", "_sips._tcp.north.example a.north.example"},
-		{"sip:plain.example", "UDP 192.0.2.7:5060 plain.example", "_sip._udp.plain.example _sip._tcp.plain.example plain.example"},
-		{"sip:plain.example;transport=tcp", "TCP 192.0.2.7:5060 plain.example", "_sip._tcp.plain.example plain.example"},
-		{"sip:localhost", "UDP 127.0.0.1:5060 localhost", "localhost"},
-		{"sip:closed.example", roam.NoRoute.Error(), "_sip._udp.closed.example _sip._tcp.closed.example"},
-		{"sip:nowhere.example", roam.NoRoute.Error(), "_sip._udp.nowhere.example _sip._tcp.nowhere.example nowhere.example"},
-		{"sip:silent.example", roam.Timeout.Error(), "_sip._udp.silent.example _sip._tcp.silent.example silent.example"},
+			"NAPTR north.example, SRV _sip._udp.north.example, SRV _sip._tcp.north.example"},
+		{"sip:North.example:5067;transport=tls", "TLS 192.0.2.9:5067 north.example", ""},
+		{"sips:north.example", "TLS 192.0.2.1:5067 north.example, TLS [2001:db8::1]:5067 north.example", "NAPTR north.example, SRV _sips._tcp.north.example"},
+		{"sip:south.example", "TCP 192.0.2.1:5070 south.example, TCP [2001:db8::1]:5070 south.example", "NAPTR south.example, SRV _odd.south.example"},
+		{"sips:south.example", "TLS 192.0.2.2:5067 south.example", "NAPTR south.example, SRV _sips._tcp.south.example"},
+		{"sip:south.example;transport=udp", "UDP 192.0.2.2:5060 south.example", "SRV _sip._udp.south.example"},
+		{"sip:plain.example", "UDP 192.0.2.7:5060 plain.example", "NAPTR plain.example, SRV _sip._udp.plain.example, SRV _sip._tcp.plain.example"},
+		{"sip:plain.example;transport=tcp", "TCP 192.0.2.7:5060 plain.example", "SRV _sip._tcp.plain.example"},
+		{"sip:localhost", "UDP 127.0.0.1:5060 localhost", ""},
+		{"sip:closed.example", roam.NoRoute.Error(), "NAPTR closed.example, SRV _sip._udp.closed.example, SRV _sip._tcp.closed.example"},
+		{"sip:nowhere.example", roam.NoRoute.Error(), "NAPTR nowhere.example, SRV _sip._udp.nowhere.example, SRV _sip._tcp.nowhere.example"},
+		{"sip:broken.example:5060", roam.Timeout.Error(), ""},
 		{"sip:north.example;transport=sctp", roam.NoRoute.Error(), ""},
 		{"sips:north.example;transport=udp", roam.NoRoute.Error(), ""},
 		{"tel:+15550001001", roam.NoRoute.Error(), ""},
 	} {
-		u, err := sip.ParseURI([]byte(tt.uri))
-		if err != nil {
-			t.Fatal(err)
+		tr := New(Config{Resolver: NewDNS(server.Addr)}, nil, nil, zerolog.Nop())
+		server.Asked()
+		if got := reach(t, tr, tt.uri); got != tt.want && got != strings.Replace(tt.want, "127.0.0.1", "[::1]", 1) {
+			t.Errorf("%s: got %s, want %s", tt.uri, got, tt.want)
 		}
-		z.asked = nil
-		hops, err := tr.Reach(context.Background(), u)
-		var got []string
-		for _, h := range hops {
-			got = append(got, h.Transport.String()+" "+h.Addr+" "+h.Name)
-		}
-		var why roam.Refusal
-		if errors.As(err, &why) {
-			got = []string{why.Error()}
-		}
-		if g := strings.Join(got, ", "); g != tt.want {
-			t.Errorf("%s: got %s, %v, want %s", tt.uri, g, err, tt.want)
-		}
-		if g := strings.Join(z.asked, " "); g != tt.asked {
-			t.Errorf("%s: asked %s, want %s", tt.uri, g, tt.asked)
+		services := slices.DeleteFunc(server.Asked(), func(q string) bool { return strings.HasPrefix(q, "A") })
+		if got := strings.Join(services, ", "); got != tt.asked {
+			t.Errorf("%s: asked %s, want %s", tt.uri, got, tt.asked)
 		}
 	}
-	hops, err := tr.Reach(context.Background(), sip.URI{Scheme: "sip", Host: "many.example", Port: 5060})
-	if err != nil || len(hops) != maxHops {
-		t.Errorf("got %d hops, %v, want %d", len(hops), err, maxHops)
+	tr := New(Config{Resolver: NewDNS(server.Addr)}, nil, nil, zerolog.Nop())
+	if got := strings.Count(reach(t, tr, "sip:many.example:5060"), "UDP"); got != maxHops {
+		t.Errorf("got %d hops of a name with 60 addresses, want %d: also those beyond a datagram", got, maxHops)
+	}
+}
+
+// TestSilentDNS: who does not answer costs a moment, once.
+func TestSilentDNS(t *testing.T) {
+	server := siptest.NewNameServer(t, zone)
+	tr := New(Config{Resolver: NewDNS(server.Addr)}, nil, nil, zerolog.Nop())
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	if _, err := tr.Reach(ctx, sip.URI{Scheme: "sip", Host: "silent.example", Port: 5060}); !errors.Is(err, roam.Timeout) || ctx.Err() != nil {
+		t.Errorf("got %v, %v, want a timeout within 4 s", err, ctx.Err())
+	}
+	began := time.Now()
+	if got := reach(t, tr, "sip:silent.example:5060"); got != roam.Timeout.Error() || time.Since(began) > 500*time.Millisecond {
+		t.Errorf("again: got %s after %v, want the timeout at once", got, time.Since(began))
+	}
+}
+
+// TestLastGoodAnswer: an answer holds for its TTL, and for days while no server answers; none is an answer, too.
+func TestLastGoodAnswer(t *testing.T) {
+	server := siptest.NewNameServer(t, "a.example. 1 A 192.0.2.1\n")
+	d := NewDNS(server.Addr)
+	tr := New(Config{Resolver: d}, nil, nil, zerolog.Nop())
+	want := func(what, want string) {
+		t.Helper()
+		if got := reach(t, tr, "sip:a.example:5060"); got != want {
+			t.Errorf("%s: got %s, want %s", what, got, want)
+		}
+	}
+	expire := func() {
+		d.known.mu.Lock()
+		defer d.known.mu.Unlock()
+		for _, a := range d.known.all {
+			a.fresh = time.Now()
+		}
+	}
+	want("first", "UDP 192.0.2.1:5060 a.example")
+	server.Asked()
+	server.Zone("a.example. 1 A 192.0.2.2\n")
+	want("within its TTL", "UDP 192.0.2.1:5060 a.example")
+	if asked := server.Asked(); len(asked) != 0 {
+		t.Errorf("within its TTL: asked %v", asked)
+	}
+	expire()
+	want("after its TTL", "UDP 192.0.2.2:5060 a.example")
+	server.Mute(true)
+	expire()
+	want("DNS away", "UDP 192.0.2.2:5060 a.example")
+	server.Asked()
+	want("DNS away, again", "UDP 192.0.2.2:5060 a.example")
+	if asked := server.Asked(); len(asked) != 0 {
+		t.Errorf("DNS away, again: asked %v, want a moment's rest", asked)
+	}
+	server.Mute(false)
+	server.Zone("b.example. 1 A 192.0.2.3\n")
+	d.known.mu.Lock()
+	d.known.away = time.Time{}
+	d.known.mu.Unlock()
+	want("gone from DNS", roam.NoRoute.Error())
+}
+
+// TestKnown is the memory of answers over time.
+func TestKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var k known
+		q := question{"a.example.", dns.TypeA}
+		good := []dns.RR{&dns.A{}}
+		want := func(what string, records int, state knowledge) {
+			t.Helper()
+			if r, s := k.recall(q); len(r) != records || s != state {
+				t.Errorf("%s: got %d records, %v, want %d, %v", what, len(r), s, records, state)
+			}
+		}
+		want("never asked", 0, unknown)
+		k.lose(q)
+		want("in vain", 0, lost)
+		time.Sleep(lostFor)
+		want("later", 0, unknown)
+		k.keep(q, good, 60)
+		time.Sleep(59 * time.Second)
+		want("59 s", 1, fresh)
+		time.Sleep(time.Second)
+		want("60 s", 1, stale)
+		k.lose(q)
+		want("DNS away", 1, fresh)
+		time.Sleep(lostFor)
+		want("DNS away for 5 s", 1, stale)
+		time.Sleep(keptFor)
+		want("DNS away for days", 0, unknown)
+		for i := range 2 * maxKnown {
+			k.keep(question{fmt.Sprint(i), dns.TypeA}, good, 60)
+		}
+		if len(k.all) != maxKnown {
+			t.Errorf("got %d answers kept, want %d", len(k.all), maxKnown)
+		}
+	})
+}
+
+// TestDrawn: priority first; among equals each is first as often as its weight says (RFC 2782).
+func TestDrawn(t *testing.T) {
+	records := []*dns.SRV{
+		{Priority: 2, Weight: 5, Target: "last"}, {Priority: 1, Weight: 60, Target: "60"}, {Priority: 1, Weight: 0, Target: "0"},
+		{Priority: 1, Weight: 30, Target: "30"}, {Priority: 1, Weight: 10, Target: "10"},
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	first := map[string]int{}
+	const times = 10_000
+	for range times {
+		all := drawn(records, r.IntN)
+		if len(all) != len(records) || all[4].Target != "last" {
+			t.Fatalf("got %v, want all, the other priority last", all)
+		}
+		first[all[0].Target]++
+	}
+	for target, want := range map[string]int{"60": 6000, "30": 3000, "10": 1000, "0": 50} {
+		if got := first[target]; got < want-want/5-100 || got > want+want/5+100 {
+			t.Errorf("%s was first %d times of %d, want about %d", target, got, times, want)
+		}
+	}
+	if first["0"] == 0 {
+		t.Error("weight 0 was never first, want it rarely")
+	}
+	if records[0].Target != "last" {
+		t.Error("the answer was changed; it is shared")
 	}
 }

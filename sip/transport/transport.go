@@ -48,7 +48,7 @@ type Config struct {
 	MaxConns          int            // connections of phones, and apart from these of partners; 0: 10,000
 	MaxConnsPerSource int            // of one address (IPv6: one /64); 0: 1,000
 	Idle              time.Duration  // a phone's connection without traffic is closed; 0: 10 min
-	Resolver          Resolver       // nil: the system's
+	Resolver          Resolver       // nil: NewDNS()
 }
 
 // ErrGone says that the path of a flow is no more: its connection ended, or the socket is not ours.
@@ -122,6 +122,9 @@ func New(cfg Config, identify func(*sip.Flow) roam.OfficeID, m *metric.Set, log 
 	}
 	if cfg.Idle == 0 {
 		cfg.Idle = 10 * time.Minute
+	}
+	if cfg.Resolver == nil {
+		cfg.Resolver = NewDNS()
 	}
 	t := &Transport{
 		cfg:      cfg,

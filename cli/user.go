@@ -92,6 +92,8 @@ type account struct {
 	Aliases  []string `json:"aliases,omitempty"`
 	Calls    int      `json:"calls,omitempty"`
 	Password string
+
+	Algorithms []string `json:"algorithms,omitempty"`
 }
 
 type userAdd struct {
@@ -103,6 +105,8 @@ type userAdd struct {
 	Short  string   `help:"Extension; default: the user when it is digits."`
 	Alias  []string `help:"Other names that reach and log in this user."`
 	Calls  int      `help:"Most calls at once; 0: no limit."`
+
+	Algorithms string `enum:",md5,sha-256,both" default:"" help:"Digest algorithms of this user: md5, sha-256 or both; default: as the domain."`
 }
 
 // Run is kong's.
@@ -111,8 +115,16 @@ func (c *userAdd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	a := account{User: c.User, Name: c.Name, Number: c.Number, Short: c.Short, Aliases: c.Alias, Calls: c.Calls, Password: password}
+	a := account{User: c.User, Name: c.Name, Number: c.Number, Short: c.Short, Aliases: c.Alias, Calls: c.Calls, Password: password, Algorithms: c.digest()}
 	return c.answer(e, "POST", "/users", "", a, password, made)
+}
+
+// digest is the algorithms that were asked for.
+func (c *userAdd) digest() []string {
+	if c.Algorithms == "" {
+		return nil
+	}
+	return []string{c.Algorithms}
 }
 
 // answer sends a change and shows the account as it is now, with the password if it was made here.
@@ -147,6 +159,7 @@ func writeUser(w io.Writer, u office.OfficeUser) {
 	line("number", u.Number)
 	line("extension", u.Short)
 	line("aliases", strings.Join(u.Aliases, " "))
+	line("algorithms", strings.Join(u.Algorithms, " "))
 	line("state", word(u.Disabled, "disabled", "enabled"))
 }
 
@@ -180,6 +193,7 @@ func (c *userShow) Run(e *env) error { return c.answer(e, "GET", "/user", c.User
 type userPasswd struct {
 	named
 	secret
+	Algorithms string `enum:",md5,sha-256,both" default:"" help:"Also change the user's digest algorithms: md5, sha-256 or both."`
 }
 
 // Run is kong's.
@@ -188,7 +202,11 @@ func (c *userPasswd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	return c.answer(e, "PATCH", "/user", c.User, map[string]any{"Password": password}, password, made)
+	change := map[string]any{"Password": password}
+	if c.Algorithms != "" {
+		change["Algorithms"] = []string{c.Algorithms}
+	}
+	return c.answer(e, "PATCH", "/user", c.User, change, password, made)
 }
 
 type userDisable struct{ named }
@@ -233,7 +251,7 @@ func (c *userRemove) Run(e *env) error {
 
 type userImport struct {
 	target
-	File string `arg:"" help:"CSV whose first line names its columns: user,name,number,short,aliases,password,ha1,ha1_sha256; - is standard input."`
+	File string `arg:"" help:"CSV whose first line names its columns: user,name,number,short,aliases,password,ha1,ha1_sha256,algorithms; - is standard input."`
 }
 
 // Run is kong's.

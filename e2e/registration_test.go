@@ -142,7 +142,7 @@ func TestBindings(t *testing.T) {
 			if res := a.register("Contact: <sip:1001@127.0.0.1:4003>;expires=5"); res.status() != 423 || res.header("Min-Expires") != "60" {
 				t.Errorf("too brief: got %s Min-Expires %q, want 423 with 60", res.first(), res.header("Min-Expires"))
 			}
-			if res := a.register("Contact: "+one+";expires=0, <sip:1001@127.0.0.1:4003>;expires=5"); res.status() != 423 { // all or nothing
+			if res := a.register("Contact: " + one + ";expires=0, <sip:1001@127.0.0.1:4003>;expires=5"); res.status() != 423 { // all or nothing
 				t.Errorf("half of it too brief: got %s, want 423", res.first())
 			}
 			for _, bad := range [][]string{{"Contact: *"}, {"Contact: *", "Expires: 60"}, {"Contact: *, " + one, "Expires: 0"}} {
@@ -214,11 +214,25 @@ func TestAway(t *testing.T) {
 	l.agent("south", "1003@north.example").online()
 	l.is("1003", "south")
 	time.Sleep(10 * time.Second) // nobody refreshes
-	l.is("1003", "") // expired away
-	l.is("1002", "") // expired at home
-	for _, o := range []string{"north", "south"} {
-		if lines := l.logged(o, "register.expired"); len(lines) == 0 {
-			t.Errorf("%s logged no register.expired", o)
+	l.is("1003", "")             // expired away
+	l.is("1002", "")             // expired at home
+	for _, want := range []struct {
+		office, event, user string
+		lines               int
+	}{
+		{"south", "register.ok", "1001", 2}, {"north", "register.ok", "1001", 2}, // came and left
+		{"north", "register.ok", "1002", 1}, {"north", "register.moved", "1002", 1}, // came and expired
+		{"south", "register.ok", "1003", 1}, {"south", "register.ended", "1003", 1},
+		{"south", "register.ended", "1001", 0}, {"north", "register.moved", "1001", 0},
+	} {
+		got := 0
+		for _, line := range l.logged(want.office, want.event) {
+			if strings.Contains(line, `"user":"`+want.user+"@") {
+				got++
+			}
+		}
+		if got != want.lines {
+			t.Errorf("%s logged %d %s of %s, want %d", want.office, got, want.event, want.user, want.lines)
 		}
 	}
 }

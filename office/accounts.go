@@ -56,11 +56,12 @@ func inDomain(names []string, domain string) []string {
 }
 
 // columns is what a CSV of accounts may hold.
-var columns = []string{"user", "name", "number", "short", "aliases", "password", "ha1", "ha1_sha256"}
+var columns = []string{"user", "name", "number", "short", "aliases", "password", "ha1", "ha1_sha256", "algorithms"}
 
 // ReadAccounts reads a CSV of accounts: a first line that names its columns, of which user and one of
 // password and ha1 must be there; aliases are separated by blanks. ha1 is MD5(user:realm:password) in
-// hex, ha1_sha256 the same with SHA-256; it covers the login name user only. All mistakes come at once,
+// hex, ha1_sha256 the same with SHA-256; it covers the login name user only. algorithms is md5,
+// sha-256 or both. All mistakes come at once,
 // each with its line.
 func ReadAccounts(cfg *Config, name string, r io.Reader) ([]registrar.Account, error) {
 	in := csv.NewReader(r)
@@ -119,6 +120,8 @@ func account(cfg *Config, head, row []string) (a registrar.Account, err error) {
 			ha1[0] = strings.ToLower(v)
 		case "ha1_sha256":
 			ha1[1] = strings.ToLower(v)
+		case "algorithms":
+			a.Algorithms = strings.Fields(v)
 		}
 	}
 	if a, err = Complete(cfg, a); err != nil {

@@ -25,6 +25,8 @@ type User struct {
 	Aliases  []string    `json:"aliases,omitempty"` // "alice@north.example", "+15550001001"
 	Disabled bool        `json:"disabled,omitempty"`
 	Calls    int         `json:"calls,omitempty"`
+
+	Algorithms []string `json:"algorithms,omitempty"` // what the user is challenged with: md5, sha-256, or both; none: as the domain
 }
 
 // Account is what user add, import and passwd give: one of Password and HA1.
@@ -39,8 +41,10 @@ type Change struct {
 	Password *string
 	Disabled *bool
 	Name     *string
-	AddAlias []string // refused without Password unless the account keeps HA1 for it: digest covers the login name
-	DelAlias []string
+
+	Algorithms *[]string // none: as the domain
+	AddAlias   []string  // refused without Password unless the account keeps HA1 for it: digest covers the login name
+	DelAlias   []string
 }
 
 // The errors of accounts.
@@ -49,6 +53,8 @@ var (
 	ErrName     = errors.New("not a name of this office")
 	ErrPassword = errors.New("needs a password or HA1")
 	ErrCapacity = errors.New("more accounts than allowed")
+
+	ErrAlgorithm = errors.New("want md5, sha-256 or both")
 )
 
 // Add makes users, all or none. Errors name the user. It waits for the disk.
@@ -127,6 +133,10 @@ func putUsers(tx store.Tx, docs map[roam.UserID]account) error {
 func (s *Server) document(a *Account) (account, error) {
 	doc := account{Version: docVersion, Name: a.Name, Number: a.Number, Short: a.Short, Aliases: slices.Clone(a.Aliases), Disabled: a.Disabled,
 		Calls: a.Calls, Logins: map[string][]string{}}
+	var err error
+	if doc.Algorithms, err = algorithms(a.Algorithms); err != nil {
+		return doc, err
+	}
 	for _, n := range append([]string{string(a.ID)}, a.Aliases...) {
 		if err := s.name(n); err != nil {
 			return doc, err
@@ -153,6 +163,21 @@ func (s *Server) document(a *Account) (account, error) {
 		return doc, ErrPassword
 	}
 	return doc, nil
+}
+
+// algorithms is names as they are kept: "both" is sha-256 and md5.
+func algorithms(names []string) (all []string, err error) {
+	for _, n := range names {
+		switch n {
+		case "md5", "sha-256":
+			all = append(all, n)
+		case "both":
+			all = append(all, "sha-256", "md5")
+		default:
+			return nil, fmt.Errorf("algorithm %q: %w", n, ErrAlgorithm)
+		}
+	}
+	return all, nil
 }
 
 // name says whether n can be a user's name: "+15550001001" or a canonical AOR.
@@ -243,6 +268,12 @@ func (s *Server) changed(id roam.UserID, doc *account, c Change) error {
 	}
 	if c.Name != nil {
 		doc.Name = *c.Name
+	}
+	if c.Algorithms != nil {
+		var err error
+		if doc.Algorithms, err = algorithms(*c.Algorithms); err != nil {
+			return err
+		}
 	}
 	for _, n := range c.AddAlias {
 		if err := s.name(n); err != nil {

@@ -44,7 +44,7 @@ func (s *Server) authenticate(f *sip.Flow, l login) (again bool, err error) {
 	if c.URI != string(l.asked) && !s.targeted(f, &l, c.URI) {
 		ha1, known = digest.Dummy, false
 	}
-	res := s.guard.Check(s.loop.Now(), l.method, l.visited, &c, s.allowed(ha1), w)
+	res := s.guard.Check(s.loop.Now(), l.method, l.visited, &c, allowed(ha1, s.algorithms(l.user)), w)
 	switch {
 	case !known || res == digest.Bad:
 		s.failed("credentials", l.name, f)
@@ -73,14 +73,22 @@ func (s *Server) targeted(f *sip.Flow, l *login, uri string) bool {
 	return s.ours(u.Host, f) || err == nil && asked.Host == u.Host
 }
 
-// allowed leaves of h what our domain challenges with: an answer by another algorithm is a downgrade.
-func (s *Server) allowed(h digest.HA1) digest.HA1 {
-	if len(s.cfg.Algorithms) == 0 {
+// algorithms is what u is challenged with: by its account, else as the domain has it.
+func (s *Server) algorithms(u *subscriber) digest.Algorithms {
+	if u != nil && len(u.Algorithms) > 0 {
+		return u.Algorithms
+	}
+	return s.cfg.Algorithms
+}
+
+// allowed leaves of h what we challenge with: an answer by another algorithm is a downgrade.
+func allowed(h digest.HA1, by digest.Algorithms) digest.HA1 {
+	if len(by) == 0 {
 		h[1] = nil
 		return h
 	}
 	md5, sha := false, false
-	for _, a := range s.cfg.Algorithms {
+	for _, a := range by {
 		md5, sha = md5 || a == "md5", sha || a == "sha-256"
 	}
 	if !md5 {
@@ -94,7 +102,7 @@ func (s *Server) allowed(h digest.HA1) digest.HA1 {
 
 // challenge is the 401 or 407.
 func (s *Server) challenge(l login, stale bool) error {
-	c := s.guard.Challenge(s.loop.Now(), s.domain(), l.visited, digest.Algorithms(s.cfg.Algorithms), stale)
+	c := s.guard.Challenge(s.loop.Now(), s.domain(), l.visited, s.algorithms(l.user), stale)
 	code := 401
 	if l.proxy {
 		code = 407

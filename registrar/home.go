@@ -1,6 +1,8 @@
 package registrar
 
 import (
+	"github.com/rs/zerolog"
+
 	"github.com/siproam/siproam/registrar/control"
 	"github.com/siproam/siproam/roam"
 )
@@ -95,7 +97,11 @@ func (s *Server) report(u *subscriber, a control.Report) {
 	u.at = a.Location.Office
 	if from != a.Location.Office {
 		s.moves.Add(1, office(from), office(a.Location.Office))
-		s.log.Info().Str("event", "register.moved").Str("user", string(u.home.User)).Str("from", string(from)).Str("to", string(a.Location.Office)).
+		level := zerolog.InfoLevel
+		if a.Why == "registered" || a.Why == "de-registered" {
+			level = zerolog.DebugLevel // register.ok is the line of that change
+		}
+		s.log.WithLevel(level).Str("event", "register.moved").Str("user", string(u.home.User)).Str("from", string(from)).Str("to", string(a.Location.Office)).
 			Str("reason", a.Why).Uint64("epoch", uint64(a.Location.Epoch)).Msg("location changed")
 	}
 	s.router.Report(u.home.User, a.Location, a.Why, func(now roam.Location, err error) {

@@ -96,9 +96,14 @@ func result(err error) string {
 	}
 }
 
-// failed logs and counts refused credentials. The log stands for fail2ban; it names no secret.
+// failed logs and counts refused credentials. The log stands for fail2ban; it names no secret, and no address
+// of a partner who asked for a visitor: that one's own log has the phone's.
 func (s *Server) failed(reason string, user string, f *sip.Flow) {
 	s.failures.Add(1, reason)
-	s.log.Warn().Str("event", "auth.failed").Str("user", user).Str("remote_ip", f.Remote.Addr().Unmap().String()).
-		Uint16("remote_port", f.Remote.Port()).Str("reason", reason).Msg("login refused")
+	e := s.log.Warn().Str("event", "auth.failed").Str("user", user).Str("reason", reason)
+	if f.Partner != "" {
+		e.Str("peer", string(f.Partner)).Msg("login refused")
+		return
+	}
+	e.Str("remote_ip", f.Remote.Addr().Unmap().String()).Uint16("remote_port", f.Remote.Port()).Msg("login refused")
 }

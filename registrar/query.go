@@ -192,7 +192,7 @@ func (s *Server) Authenticate(req *sip.Message, user roam.UserID, done func(roam
 				return d.Equal(asked) || (d.User == asked.User || d.User == "") && s.ours(d.Host, req.Flow)
 			}})
 		if again {
-			err = s.challenge(login{proxy: true}, true)
+			err = s.challenge(login{user: u, proxy: true}, true)
 		}
 		s.loop.Later(func() { done(user, err) })
 		return

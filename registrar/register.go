@@ -46,7 +46,7 @@ func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subsc
 		return err
 	}
 	if again && !u.home.Repeats(began, r) { // a repeated answer to our challenge changes nothing
-		return s.challenge(login{}, true)
+		return s.challenge(login{user: u}, true)
 	}
 	if again || u.home.Refresh(began, r) {
 		s.refreshed.Add(1)

@@ -44,7 +44,7 @@ func (s *Server) Users(ctx context.Context, after roam.UserID, max int) ([]User,
 
 // shown is u as people see it.
 func (u *subscriber) shown() User {
-	return User{ID: u.home.User, Name: u.Name, Number: u.Number, Short: u.Short, Aliases: slices.Clone(u.Aliases), Disabled: u.Disabled, Calls: u.Calls}
+	return User{ID: u.home.User, Name: u.Name, Number: u.Number, Short: u.Short, Aliases: slices.Clone(u.Aliases), Disabled: u.Disabled, Calls: u.Calls, Algorithms: slices.Clone(u.Algorithms)}
 }
 
 // Where is the state of one user; name is a UserID, number, alias or extension. roam.NoSuchUser when

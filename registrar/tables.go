@@ -43,14 +43,17 @@ const (
 
 // account is the doc of a user.
 type account struct {
-	Version  int                 `json:"v"`
-	Name     string              `json:"name,omitempty"`
-	Number   string              `json:"number,omitempty"`
-	Short    string              `json:"short,omitempty"`
-	Aliases  []string            `json:"aliases,omitempty"`
-	Disabled bool                `json:"disabled,omitempty"`
-	Calls    int                 `json:"calls,omitempty"`
-	Logins   map[string][]string `json:"logins"` // login name -> hex HA1: MD5, SHA-256; "" where not kept
+	Version  int      `json:"v"`
+	Name     string   `json:"name,omitempty"`
+	Number   string   `json:"number,omitempty"`
+	Short    string   `json:"short,omitempty"`
+	Aliases  []string `json:"aliases,omitempty"`
+	Disabled bool     `json:"disabled,omitempty"`
+	Calls    int      `json:"calls,omitempty"`
+
+	Algorithms []string `json:"algorithms,omitempty"` // none: as the domain
+
+	Logins map[string][]string `json:"logins"` // login name -> hex HA1: MD5, SHA-256; "" where not kept
 }
 
 // visitDoc is the doc of a visit: what control keeps, and what the wire needs.

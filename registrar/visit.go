@@ -18,6 +18,7 @@ type visitor struct {
 	flows  []roam.Flow   // as indexed in Server.flows
 	bound  int64         // bindings, as counted in Server.bound
 	guest  roam.OfficeID // as counted in Server.guests
+	cause  string        // of the change under way, for the log; "": the phone's own REGISTER
 	number string        // as in Server.numbers
 	owes   roam.OfficeID // as counted in counters.others
 }
@@ -70,6 +71,16 @@ func (s *Server) changeVisit(v *visitor, ev func() control.Event) (ok bool) {
 // stepVisit gives ev to v's core and does what it says.
 func (s *Server) stepVisit(v *visitor, ev control.Event) {
 	var out []control.Action
+	switch ev.(type) {
+	case control.Legal:
+		v.cause = ""
+	case control.Superseded:
+		v.cause = "superseded"
+	case control.Offline:
+		v.cause = "offline"
+	case control.Due:
+		v.cause = "expired"
+	}
 	v.visit, out = v.visit.Step(s.loop.Now(), ev, nil)
 	for _, a := range out {
 		s.doVisit(v, a)
@@ -173,6 +184,10 @@ func (s *Server) reindexVisit(v *visitor) {
 		v.owes = owes
 	}
 	if home != v.guest {
+		if home == "" && v.cause != "" { // register.ok is the line of what the phone said itself
+			s.log.Info().Str("event", "register.ended").Str("user", string(v.user())).Str("home", string(v.guest)).
+				Str("device", string(v.visit.Device)).Str("reason", v.cause).Msg("visit ended")
+		}
 		s.guests[v.guest]--
 		s.guests[home]++
 		v.guest = home

@@ -102,7 +102,7 @@ func (s *Server) failed(reason string, user string, f *sip.Flow) {
 	s.failures.Add(1, reason)
 	e := s.log.Warn().Str("event", "auth.failed").Str("user", user).Str("reason", reason)
 	if f.Partner != "" {
-		e.Str("peer", string(f.Partner)).Msg("login refused")
+		e.Str("partner", string(f.Partner)).Msg("login refused")
 		return
 	}
 	e.Str("remote_ip", f.Remote.Addr().Unmap().String()).Uint16("remote_port", f.Remote.Port()).Msg("login refused")

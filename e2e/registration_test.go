@@ -81,7 +81,7 @@ func TestRefused(t *testing.T) {
 }
 
 // everything is what all three offices and the routing store say about who is where.
-func (l *lab) everything() string {
+func (l *trio) everything() string {
 	l.t.Helper()
 	var s strings.Builder
 	for _, o := range []string{"north", "south", "west"} {

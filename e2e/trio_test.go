@@ -12,8 +12,8 @@ import (
 	"github.com/siproam/siproam/routesrv"
 )
 
-// lab is three offices for one test: by up in one process, or by serve in three.
-type lab struct {
+// trio is three offices for one test: by up in one process, or by serve in three.
+type trio struct {
 	t       *testing.T
 	base    int
 	state   string              // where commands find them; of serve: the directory of the three
@@ -24,9 +24,9 @@ type lab struct {
 var labOrder = map[string]int{"north": 0, "south": 1, "west": 2}
 
 // startUp runs up on free ports.
-func startUp(t *testing.T, more ...string) *lab {
+func startUp(t *testing.T, more ...string) *trio {
 	t.Helper()
-	l := &lab{t: t, base: freeBase(t), state: filepath.Join(t.TempDir(), "up"), process: map[string]*process{}}
+	l := &trio{t: t, base: freeBase(t), state: filepath.Join(t.TempDir(), "up"), process: map[string]*process{}}
 	p := start(t, append([]string{"up", "--state", l.state, "--port-base", fmt.Sprint(l.base), "--log-level", "info", "--log-json"}, more...)...)
 	p.ready(fmt.Sprintf("127.0.0.1:%d", l.base+300))
 	for o := range labOrder {
@@ -37,9 +37,9 @@ func startUp(t *testing.T, more ...string) *lab {
 
 // startThree runs three offices as processes of their own on free ports, against a routing store in this process;
 // change edits an office's file before it starts.
-func startThree(t *testing.T, change func(office, yaml string) string) *lab {
+func startThree(t *testing.T, change func(office, yaml string) string) *trio {
 	t.Helper()
-	l := &lab{t: t, base: freeBase(t), state: filepath.Join(t.TempDir(), "three"), process: map[string]*process{}, split: true}
+	l := &trio{t: t, base: freeBase(t), state: filepath.Join(t.TempDir(), "three"), process: map[string]*process{}, split: true}
 	store, err := routesrv.StartEmbedded(fmt.Sprintf("127.0.0.1:%d", l.base+400), "")
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func startThree(t *testing.T, change func(office, yaml string) string) *lab {
 }
 
 // edit changes an office's file.
-func (l *lab) edit(office string, change func(string) string) {
+func (l *trio) edit(office string, change func(string) string) {
 	l.t.Helper()
 	path := l.file(office)
 	b, err := os.ReadFile(path)
@@ -82,21 +82,21 @@ func (l *lab) edit(office string, change func(string) string) {
 	}
 }
 
-func (l *lab) file(office string) string { return filepath.Join(l.state, office, "office.yaml") }
+func (l *trio) file(office string) string { return filepath.Join(l.state, office, "office.yaml") }
 
-func (l *lab) serve(office string) { l.process[office] = start(l.t, "serve", "-c", l.file(office)) }
+func (l *trio) serve(office string) { l.process[office] = start(l.t, "serve", "-c", l.file(office)) }
 
-func (l *lab) http(office string) string {
+func (l *trio) http(office string) string {
 	return fmt.Sprintf("127.0.0.1:%d", l.base+300+labOrder[office])
 }
 
 // proxy is where an office's phones find it.
-func (l *lab) proxy(office string) string {
+func (l *trio) proxy(office string) string {
 	return fmt.Sprintf("127.0.0.1:%d", l.base+100*labOrder[office])
 }
 
 // at is the arguments that make a command ask an office.
-func (l *lab) at(office string) []string {
+func (l *trio) at(office string) []string {
 	if l.split {
 		return []string{"--state", filepath.Join(l.state, office)}
 	}
@@ -104,7 +104,7 @@ func (l *lab) at(office string) []string {
 }
 
 // agent is user at an office, over UDP.
-func (l *lab) agent(office, user string) *agent {
+func (l *trio) agent(office, user string) *agent {
 	l.t.Helper()
 	return newAgent(l.t, "udp", l.proxy(office), user)
 }
@@ -118,7 +118,7 @@ type whereabouts struct {
 }
 
 // where asks an office where user is.
-func (l *lab) where(office, user string) (w whereabouts, code int) {
+func (l *trio) where(office, user string) (w whereabouts, code int) {
 	l.t.Helper()
 	out, errs, code := run(l.t, "", append([]string{"where", user, "-o", "json"}, l.at(office)...)...)
 	if code != 0 && code != 3 {
@@ -131,7 +131,7 @@ func (l *lab) where(office, user string) (w whereabouts, code int) {
 }
 
 // is waits until every office says that user is at office; "" is offline.
-func (l *lab) is(user, office string) {
+func (l *trio) is(user, office string) {
 	l.t.Helper()
 	for o := range labOrder {
 		eventually(l.t, 3*time.Second, fmt.Sprintf("%s says that %s is at %q", o, user, office), func() error {
@@ -143,8 +143,8 @@ func (l *lab) is(user, office string) {
 	}
 }
 
-// record is a charging record.
-type record struct {
+// entry is a charging record.
+type entry struct {
 	ID, ICID, Office, Home, User, Role, From, To, Dialled, Kind, By, Why, Codec string
 	Roaming                                                                     bool
 	Status, Q850                                                                int
@@ -153,19 +153,19 @@ type record struct {
 }
 
 // String is what METHOD's table compares.
-func (r record) String() string {
+func (r entry) String() string {
 	return fmt.Sprintf("%s %s of %s: %s, %d", r.Office, r.Role, r.Home, r.Kind, r.Status)
 }
 
 // records is the ledger of an office, newest first.
-func (l *lab) records(office string) (all []record) {
+func (l *trio) records(office string) (all []entry) {
 	l.t.Helper()
 	ask(l.t, &all, append([]string{"cdr"}, l.at(office)...)...)
 	return all
 }
 
 // logged is the log lines of an office that are about event.
-func (l *lab) logged(office, event string) (lines []string) {
+func (l *trio) logged(office, event string) (lines []string) {
 	for _, line := range strings.Split(l.process[office].out.String(), "\n") {
 		if strings.Contains(line, `"event":"`+event+`"`) && strings.Contains(line, `"office":"`+office+`"`) {
 			lines = append(lines, line)

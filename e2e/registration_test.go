@@ -49,9 +49,24 @@ func TestRefused(t *testing.T) {
 	if _, errs, code := run(t, "", append([]string{"user", "disable", "1006"}, l.at("north")...)...); code != 0 {
 		t.Fatalf("user disable: %s", errs)
 	}
-	l.agent("south", "1001@north.example").online()
-	l.is("1001", "south")
+	eventually(t, 10*time.Second, "south knows whose domain north.example is", func() error {
+		a := l.agent("south", "1099@north.example")
+		if res := a.register(); res.status() != 401 {
+			return fmt.Errorf("got %s, want 401", res.first())
+		}
+		return nil
+	})
 	before := l.everything()
+	refused := func(what, at, user, password, want string) {
+		t.Helper()
+		a := l.agent(at, user)
+		if password != "" {
+			a.password = password
+		}
+		if res := a.register("Contact: " + a.contact("")); fmt.Sprint(res.status()) != want {
+			t.Errorf("%s: got %s, want %s", what, res.first(), want)
+		}
+	}
 	for _, test := range []struct {
 		what, at, user, password, want string
 	}{
@@ -64,17 +79,18 @@ func TestRefused(t *testing.T) {
 		{"home does not let him go there", "south", "1007@north.example", "", "403"},
 		{"no agreement", "south", "3001@west.example", "", "403"},
 		{"no agreement, the other way", "west", "2001@south.example", "", "403"},
-		{"no capacity", "south", "1002@north.example", "", "503"},
 		{"a domain nobody has", "south", "1002@east.example", "", "404"},
 	} {
-		a := l.agent(test.at, test.user)
-		if test.password != "" {
-			a.password = test.password
-		}
-		if res := a.register("Contact: " + a.contact("")); fmt.Sprint(res.status()) != test.want {
-			t.Errorf("%s: got %s, want %s", test.what, res.first(), test.want)
-		}
+		refused(test.what, test.at, test.user, test.password, test.want)
 	}
+	if after := l.everything(); after != before {
+		t.Errorf("something changed: before\n%s\nafter\n%s", before, after)
+	}
+	alice := l.agent("south", "1001@north.example").online()
+	l.is("1001", "south")
+	before = l.everything()
+	refused("no capacity", "south", "1002@north.example", "", "503")
+	alice.online() // who is in stays in
 	if after := l.everything(); after != before {
 		t.Errorf("something changed: before\n%s\nafter\n%s", before, after)
 	}

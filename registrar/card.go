@@ -132,8 +132,13 @@ func readCard(o roam.OfficeID, res *sip.Message, err error) (card roam.Card, _ e
 	return card, nil
 }
 
-// neighbours learns from R which domains partners have, now and every minute.
+// unknownAgain is how soon R is asked again about a partner it does not know.
+const unknownAgain = 2 * time.Second
+
+// neighbours learns from R which domains partners have, now and every minute; sooner while R does not
+// know one of them yet, as when all offices start together.
 func (s *Server) neighbours() {
+	again := time.Minute
 	for _, p := range s.cfg.Partners {
 		s.router.Peer(p.Office, func(peer roam.Peer, err error) {
 			if err == nil {
@@ -141,7 +146,12 @@ func (s *Server) neighbours() {
 			}
 		})
 	}
-	s.loop.After(time.Minute, s.neighbours)
+	for _, p := range s.cfg.Partners {
+		if len(s.domains[p.Office]) == 0 {
+			again = unknownAgain
+		}
+	}
+	s.loop.After(again, s.neighbours)
 }
 
 // has says that partner o has the domain host.

@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -193,7 +194,11 @@ func (s *Server) clear(legal *control.Legal) {
 func (s *Server) locate(in *inquiry) {
 	s.card(in.home, func(home roam.Card, err error) {
 		if err != nil {
-			s.stepInquiry(in, control.Located{Why: roam.HomeSilent})
+			why := roam.HomeSilent
+			if errors.Is(err, roam.NoAgreement) { // home does not list us
+				why = roam.NoAgreement
+			}
+			s.stepInquiry(in, control.Located{Why: why})
 			return
 		}
 		if s.credentials(in.tx.Request(), sip.Authorization) == nil || s.here(in.q.User) {

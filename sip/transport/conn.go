@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
 )
 
@@ -24,6 +25,8 @@ type conn struct {
 	flow *sip.Flow
 	raw  *net.TCPConn
 	nc   net.Conn // raw, or TLS over it
+
+	stranger bool // an office that is no partner: its first request is refused, and that is all
 
 	wake chan struct{} // one place: pending or ended changed
 
@@ -133,6 +136,9 @@ func (c *conn) feed(f *sip.Framer) (whole int, closing bool) {
 			_ = c.send(pong) // when it fails, the reader notices
 		case msg == nil:
 			return whole, false
+		case c.stranger:
+			c.doubt(b, msg, &sip.Refused{Why: roam.NoAgreement, Code: 403, Close: true})
+			closing = true
 		default:
 			whole++
 			closing = c.t.take(b, c.flow, msg)

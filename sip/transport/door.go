@@ -85,9 +85,13 @@ func (d *door) welcome(ctx context.Context, nc *net.TCPConn) {
 		c.nc = secure
 	}
 	if d.kind == partnerConn {
-		if !t.identified(c.flow, c.nc.(*tls.Conn)) {
+		c.stranger = !t.identified(c.flow, c.nc.(*tls.Conn))
+		if c.stranger && len(c.flow.Names) == 0 {
 			d.refuse(c, errNoPartner)
 			return
+		}
+		if c.stranger { // one of our authority's, which is told that there is no agreement
+			d.refused(c, errNoPartner)
 		}
 	}
 	_ = nc.SetDeadline(time.Time{})
@@ -101,6 +105,10 @@ func (d *door) welcome(ctx context.Context, nc *net.TCPConn) {
 // refuse ends a connection that was not let in.
 func (d *door) refuse(c *conn, err error) {
 	c.raw.Close()
+	d.refused(c, err)
+}
+
+func (d *door) refused(c *conn, err error) {
 	e := d.t.noisy.Debug()
 	if d.kind == partnerConn {
 		d.t.count.refused("partner")

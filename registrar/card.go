@@ -132,26 +132,30 @@ func readCard(o roam.OfficeID, res *sip.Message, err error) (card roam.Card, _ e
 	return card, nil
 }
 
-// unknownAgain is how soon R is asked again about a partner it does not know.
-const unknownAgain = 2 * time.Second
-
-// neighbours learns from R which domains partners have, now and every minute; sooner while R does not
-// know one of them yet, as when all offices start together.
+// neighbours learns from R which domains partners have, now and every minute.
 func (s *Server) neighbours() {
-	again := time.Minute
+	s.learn(func() {})
+	s.loop.After(time.Minute, s.neighbours)
+}
+
+// learn asks R for every partner's domains; done comes when all are answered.
+func (s *Server) learn(done func()) {
+	left := len(s.cfg.Partners)
 	for _, p := range s.cfg.Partners {
 		s.router.Peer(p.Office, func(peer roam.Peer, err error) {
 			if err == nil {
 				s.domains[p.Office] = peer.Domains
 			}
+			if left--; left == 0 {
+				done()
+			}
 		})
 	}
-	for _, p := range s.cfg.Partners {
-		if len(s.domains[p.Office]) == 0 {
-			again = unknownAgain
-		}
-	}
-	s.loop.After(again, s.neighbours)
+}
+
+// ignorant says that R has not told us a partner's domains yet, as when all offices start together.
+func (s *Server) ignorant() bool {
+	return slices.ContainsFunc(s.cfg.Partners, func(p roam.Partner) bool { return len(s.domains[p.Office]) == 0 })
 }
 
 // has says that partner o has the domain host.

@@ -17,6 +17,8 @@ type inquiry struct {
 	home roam.OfficeID
 	tx   *transaction.Server // held; its request owns its bytes
 	r    control.Register
+
+	learnt bool // R was asked for domains we lacked
 }
 
 // registerOther is a REGISTER for nobody of ours (110-150, 310-360).
@@ -63,6 +65,11 @@ func (s *Server) nobody(req *sip.Message) error {
 // identified goes on once R has said whose the address is (120, 320).
 func (s *Server) identified(in *inquiry, u sip.URI, user roam.UserID, home roam.OfficeID, err error) {
 	req := in.tx.Request()
+	if err != nil && !in.learnt && s.ignorant() {
+		in.learnt = true
+		s.learn(func() { s.identified(in, u, user, home, err) })
+		return
+	}
 	if o := s.officeOf(u.Host); err != nil && o != "" && u.Scheme != "tel" { // R does not know, but the domain is a partner's
 		if aor, bad := u.AOR(); bad == nil {
 			user, home, err = roam.UserID(aor), o, nil

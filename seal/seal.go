@@ -7,9 +7,7 @@
 package seal
 
 import (
-	"bytes"
 	"crypto/ed25519"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -38,12 +36,25 @@ func decode(dst []byte, s string) ([]byte, bool) {
 }
 
 // Key makes and checks MACs. A new nonce key is made at each boot.
-type Key [32]byte
+type Key struct {
+	inner, outer [sha256.BlockSize]byte // the key as RFC 2104 2 pads it, once: a nonce is checked with every REGISTER
+}
 
 // NewKey is a random key.
 func NewKey() *Key {
+	var b [32]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return padded(b[:])
+}
+
+// padded is the key of at most one block.
+func padded(key []byte) *Key {
 	k := new(Key)
-	rand.Read(k[:]) // never fails (crypto/rand)
+	for i := range k.inner {
+		k.inner[i], k.outer[i] = 0x36, 0x5c
+	}
+	subtle.XORBytes(k.inner[:], k.inner[:], key)
+	subtle.XORBytes(k.outer[:], k.outer[:], key)
 	return k
 }
 
@@ -77,29 +88,14 @@ func (k *Key) AppendOpen(dst []byte, kind byte, s string, now time.Time) ([]byte
 	return said[untilLen:len(said):len(said)], true
 }
 
-// mac is HMAC-SHA256 (RFC 2104) over kind and b. What fits the stack is hashed
-// there: a nonce is checked with every REGISTER.
+// mac is HMAC-SHA256 (RFC 2104) over kind and b. What fits the stack is hashed there.
 func (k *Key) mac(kind byte, b []byte) [sha256.Size]byte {
-	var block [sha256.BlockSize + 192]byte
-	if 1+len(b) > len(block)-sha256.BlockSize {
-		h := hmac.New(sha256.New, k[:])
-		h.Write([]byte{kind})
-		h.Write(bytes.Clone(b)) // or every b would escape to the heap
-		return [sha256.Size]byte(h.Sum(nil))
-	}
-	pad(block[:sha256.BlockSize], k, 0x36)
-	block[sha256.BlockSize] = kind
-	n := sha256.BlockSize + 1 + copy(block[sha256.BlockSize+1:], b)
-	inner := sha256.Sum256(block[:n])
-	pad(block[:sha256.BlockSize], k, 0x5c)
-	return sha256.Sum256(append(block[:sha256.BlockSize], inner[:]...))
-}
-
-func pad(b []byte, k *Key, with byte) {
-	for i := range b {
-		b[i] = with
-	}
-	subtle.XORBytes(b, b, k[:])
+	var room [sha256.BlockSize + 192]byte
+	inner := append(append(append(room[:0], k.inner[:]...), kind), b...)
+	sum := sha256.Sum256(inner)
+	var outer [sha256.BlockSize + sha256.Size]byte
+	copy(outer[copy(outer[:], k.outer[:]):], sum[:])
+	return sha256.Sum256(outer[:])
 }
 
 // late says that the moment said begins with has passed.

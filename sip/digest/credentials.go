@@ -2,7 +2,6 @@ package digest
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -48,15 +47,15 @@ func Parse(value []byte) (c Credentials, ok bool, err error) {
 		if name, v, rest, ok = cut(rest); !ok {
 			return Credentials{}, true, bad("credentials")
 		}
-		n := slices.IndexFunc(parameters[:], func(p string) bool { return len(p) == len(name) && strings.EqualFold(p, name) })
-		if n < 0 {
+		to, known, bit := c.at(name)
+		if to == nil {
 			continue
 		}
-		if seen>>n&1 == 1 {
-			return Credentials{}, true, bad(parameters[n] + " twice in the credentials")
+		if seen&bit != 0 {
+			return Credentials{}, true, bad(known + " twice in the credentials")
 		}
-		seen |= 1 << n
-		*c.at(n) = v
+		seen |= bit
+		*to = v
 	}
 	if err := c.check(); err != nil {
 		return Credentials{}, true, err
@@ -64,14 +63,20 @@ func Parse(value []byte) (c Credentials, ok bool, err error) {
 	return c, true, nil
 }
 
-// parameters is what we read, in the order of at.
-var parameters = [...]string{"username", "realm", "nonce", "uri", "response", "algorithm", "cnonce", "opaque", "qop", "nc"}
-
-// at is where the parameter's value goes.
-func (c *Credentials) at(parameter int) *string {
-	return [...]*string{
-		&c.Username, &c.Realm, &c.Nonce, &c.URI, &c.Response, &c.Algorithm, &c.CNonce, &c.Opaque, &c.QOP, &c.nc,
-	}[parameter]
+// at is where the value of a parameter goes, its name, and a bit of its own; nil for one we do not read.
+func (c *Credentials) at(name string) (value *string, known string, bit int) {
+	for i, p := range [...]struct {
+		name  string
+		value *string
+	}{
+		{"username", &c.Username}, {"realm", &c.Realm}, {"nonce", &c.Nonce}, {"uri", &c.URI}, {"response", &c.Response},
+		{"algorithm", &c.Algorithm}, {"cnonce", &c.CNonce}, {"opaque", &c.Opaque}, {"qop", &c.QOP}, {"nc", &c.nc},
+	} {
+		if len(p.name) == len(name) && strings.EqualFold(p.name, name) {
+			return p.value, p.name, 1 << i
+		}
+	}
+	return nil, "", 0
 }
 
 // check refuses what no phone can mean (RFC 7616 3.4).

@@ -3,7 +3,6 @@ package registrar
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -90,7 +89,7 @@ func BenchmarkRefresh(b *testing.B) {
 	}
 	b.StopTimer()
 	if got := string(wire.last[:15]); got != "SIP/2.0 200 OK\r" {
-		b.Fatal(fmt.Sprintf("got %q, want a 200", wire.last))
+		b.Fatalf("got %q, want a 200", wire.last)
 	}
 	if n, _ := o.reg.refreshed.Count(); n < uint64(b.N) {
 		b.Fatalf("got %d refreshes, want %d", n, b.N)

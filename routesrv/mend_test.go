@@ -218,7 +218,7 @@ func TestAway(t *testing.T) {
 func TestHanging(t *testing.T) {
 	addr, _ := embedded(t, "127.0.0.1:0", "")
 	var hang sync.RWMutex
-	r := newRig(t, tap(t, addr, func([]any) { hang.RLock(); hang.RUnlock() }), "north")
+	r := newRig(t, tap(t, addr, func([]any) { hang.RLock(); defer hang.RUnlock() }), "north")
 	r.report(alice, at(5, "south"))
 	hang.Lock()
 	start := time.Now()

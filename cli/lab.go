@@ -28,6 +28,10 @@ type lab struct {
 	store    string // address of the embedded routing store
 	accounts *accounts
 	log      zerolog.Logger
+
+	// Of files for serve only.
+	redisConf bool // make a password and a configuration for the Redis
+	bridged   bool // each office has a network of its own
 }
 
 // names are the offices, in the order of everything.

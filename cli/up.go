@@ -15,17 +15,19 @@ import (
 )
 
 type up struct {
-	Lan      bool   `xor:"where" help:"Serve phones on the LAN, at this machine's first address, with random passwords."`
-	Addr     string `xor:"where" placeholder:"IP" help:"Serve phones at this address of the machine, with random passwords."`
-	PortBase int    `default:"5060" placeholder:"N" help:"Other ports: SIP N, N+100, N+200 (partners +7), pages N+300, routing store N+400, media N+500 to N+1099."`
-	HTTP     string `name:"http" placeholder:"ADDR" help:"Where the pages are; default: 127.0.0.1:8080."`
-	Store    string `placeholder:"ADDR" help:"Where the embedded routing store listens; default: 127.0.0.1:6390."`
-	Redis    string `placeholder:"URL" help:"Use this Redis instead of the embedded routing store."`
-	State    string `type:"path" placeholder:"DIR" help:"Where to keep accounts, records and certificates; default: ~/.local/state/siproam/up."`
-	Fresh    bool   `help:"Forget what an earlier up kept."`
-	Write    string `type:"path" placeholder:"DIR" help:"Write three office.yaml with certificates and accounts into DIR, for serve, and start nothing."`
-	LogLevel string `default:"warn" enum:"debug,info,warn,error" help:"What is logged on stderr."`
-	LogJSON  bool   `name:"log-json" help:"Log one JSON object a line."`
+	Lan       bool   `xor:"where" help:"Serve phones on the LAN, at this machine's first address, with random passwords."`
+	Addr      string `xor:"where" placeholder:"IP" help:"Serve phones at this address of the machine, with random passwords."`
+	PortBase  int    `default:"5060" placeholder:"N" help:"Other ports: SIP N, N+100, N+200 (partners +7), pages N+300, routing store N+400, media N+500 to N+1099."`
+	HTTP      string `name:"http" placeholder:"ADDR" help:"Where the pages are; default: 127.0.0.1:8080."`
+	Store     string `placeholder:"ADDR" help:"Where the embedded routing store listens; default: 127.0.0.1:6390."`
+	Redis     string `placeholder:"URL" help:"Use this Redis instead of the embedded routing store."`
+	State     string `type:"path" placeholder:"DIR" help:"Where to keep accounts, records and certificates; default: ~/.local/state/siproam/up."`
+	Fresh     bool   `help:"Forget what an earlier up kept."`
+	Write     string `type:"path" placeholder:"DIR" help:"Write three office.yaml with certificates and accounts into DIR, for serve, and start nothing."`
+	RedisConf bool   `help:"With --write and --redis: make a password and a redis.conf for that Redis, too."`
+	Bridged   bool   `help:"With --write: for containers with networks of their own, whose published ports phones reach at --addr."`
+	LogLevel  string `default:"warn" enum:"debug,info,warn,error" help:"What is logged on stderr."`
+	LogJSON   bool   `name:"log-json" help:"Log one JSON object a line."`
 }
 
 // Run is kong's. It ends with Ctrl-C.
@@ -71,6 +73,13 @@ func (c *up) lab() (*lab, error) {
 			return nil, misuse("no home directory to keep the state in; say --state DIR")
 		}
 	}
+	if c.RedisConf && (c.Write == "" || c.Redis == "") {
+		return nil, misuse("--redis-conf: needs --write and --redis")
+	}
+	if c.Bridged && c.Write == "" {
+		return nil, misuse("--bridged: needs --write")
+	}
+	l.redisConf, l.bridged = c.RedisConf, c.Bridged
 	switch {
 	case c.Lan:
 		addr, err := lanAddr()

@@ -265,6 +265,12 @@ func TestReadmeRunsItForReal(t *testing.T) {
 		if err != nil {
 			t.Fatalf("README.md: %s: %v\n%s", line, err, out)
 		}
+		if strings.HasPrefix(line, "./siproam init") {
+			want, err := os.ReadFile("../office.example.yaml")
+			if got, _ := os.ReadFile(filepath.Join(dir, "office.yaml")); err != nil || string(got) != string(want) {
+				t.Errorf("init printed something else than office.example.yaml: %v", err)
+			}
+		}
 		if strings.Contains(line, "--generate") {
 			f := strings.Fields(out)
 			password = f[len(f)-1]

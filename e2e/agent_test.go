@@ -338,16 +338,28 @@ func (m message) body() string {
 	return body
 }
 
-// dial sends an INVITE with credentials, if they are asked for, and gives the INVITE that stands.
+// dial sends an INVITE, with credentials when the first answer asks for them, and gives the INVITE that stands.
 func (a *agent) dial(uri string, headers ...string) message {
 	a.t.Helper()
 	offer := sdp("127.0.0.1", "4000")
 	headers = append([]string{"Contact: " + a.contact("")}, headers...)
 	req := a.request("INVITE", uri, offer, headers...)
 	a.send(req)
-	res := a.wait("an answer to INVITE", 10*time.Second, func(m message) bool {
-		return m.status() > 100 && m.header("CSeq") == req.header("CSeq") && m.header("Call-ID") == req.header("Call-ID")
-	})
+	answers := func(m message) bool {
+		return m.status() >= 100 && m.header("CSeq") == req.header("CSeq") && m.header("Call-ID") == req.header("Call-ID")
+	}
+	res := a.wait("an answer to INVITE", 10*time.Second, answers)
+	if res.status() == 100 { // a challenge follows at once, or the callee is asked
+		m, err := a.read(300 * time.Millisecond)
+		switch {
+		case err != nil:
+			return req
+		case !answers(m):
+			a.queue = append(a.queue, m)
+			return req
+		}
+		res = m
+	}
 	if s := res.status(); s != 401 && s != 407 {
 		a.queue = append(a.queue, res)
 		return req

@@ -53,7 +53,6 @@ type worker struct {
 	count    *tally
 	stop     *atomic.Bool
 	run      string
-	b        bytes.Buffer
 }
 
 func newWorker(o *options, id int, to *net.UDPAddr, count *tally, stop *atomic.Bool) (*worker, error) {

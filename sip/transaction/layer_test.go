@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -98,7 +99,9 @@ func TestLoopFull(t *testing.T) {
 		l := NewLayer(w.Loop, w, set, zerolog.Nop())
 		l.Handle(HandlerFunc(func(tx *Server, _ *sip.Message) error { return tx.Reply(200) }))
 		block := make(chan struct{})
-		for w.Loop.Post(func() { <-block }) == nil {
+		w.Loop.Post(func() { <-block })
+		synctest.Wait() // the loop is in that turn, and takes nothing from its queue
+		for w.Loop.Post(func() {}) == nil {
 		}
 		released := 0
 		m := message(t, request("OPTIONS", "z9hG4bKa", "", ""))

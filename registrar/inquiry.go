@@ -28,7 +28,15 @@ func (s *Server) registerOther(tx *transaction.Server, req *sip.Message, u sip.U
 		return roam.NoSuchUser
 	}
 	own := u.Scheme != "tel" && s.ours(u.Host, req.Flow)
-	if own && (s.ownName(u.Host) && !s.shared() || !number(u.User)) {
+	switch named := own && s.ownName(u.Host); {
+	case named && s.shared(): // nobody of ours, so it may be the other office's
+		own = false
+	case named:
+		if s.ignorant() {
+			s.learn(func() {}) // for the next try
+		}
+		return s.nobody(req)
+	case own && !number(u.User):
 		return s.nobody(req)
 	}
 	aor := sip.AOR(u.User) // a number at our address is a number anywhere

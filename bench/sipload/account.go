@@ -39,16 +39,21 @@ func statFields(path string) []string {
 	return strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
 }
 
-// cpuSeconds is user and system time of processes so far; the kernel counts hundredths.
-func cpuSeconds(processes []int) (s float64) {
+// cpu is processor time in seconds.
+type cpu struct{ user, system float64 }
+
+func (c cpu) minus(d cpu) cpu { return cpu{c.user - d.user, c.system - d.system} }
+
+// spent is what processes have used so far; the kernel counts hundredths.
+func spent(processes []int) (c cpu) {
 	for _, p := range processes {
 		if f := statFields("/proc/" + strconv.Itoa(p) + "/stat"); len(f) > 12 {
 			user, _ := strconv.ParseFloat(f[11], 64)
 			system, _ := strconv.ParseFloat(f[12], 64)
-			s += (user + system) / 100
+			c.user, c.system = c.user+user/100, c.system+system/100
 		}
 	}
-	return s
+	return c
 }
 
 // residentKiB is the proportional set size of processes.

@@ -139,7 +139,7 @@ func (l *load) start() {
 // all does work that ends by itself, and tells what it cost and left behind.
 func (l *load) all(o *options) error {
 	processes := tree(o.pid)
-	before, cpu, began := residentKiB(processes), cpuSeconds(processes), time.Now()
+	before, idle, began := residentKiB(processes), spent(processes), time.Now()
 	l.count.on.Store(true)
 	l.start()
 	for _, w := range l.workers {
@@ -147,14 +147,14 @@ func (l *load) all(o *options) error {
 	}
 	took := time.Since(began)
 	time.Sleep(o.warm) // what the server does later about it
-	cpu, after := cpuSeconds(processes)-cpu, residentKiB(processes)
+	cost, after := spent(processes).minus(idle), residentKiB(processes)
 	l.stop.Store(true)
 	l.wg.Wait()
 	n := l.count.done.Load()
 	if n == 0 {
 		return fmt.Errorf("nothing succeeded, %d failed", l.count.failed.Load())
 	}
-	l.print(o, took, cpu, after)
+	l.print(o, took, cost, after)
 	fmt.Printf("%-22s %-6s grew KiB/1=%.2f from_MiB=%d to_MiB=%d\n", o.label, o.mode+"-memory", float64(after-before)/float64(n), before/1024, after/1024)
 	return nil
 }
@@ -174,15 +174,15 @@ func (l *load) steady(o *options) error {
 	}
 	for left := o.measured; left > 0; left -= part {
 		processes := tree(o.pid)
-		cpu, began := cpuSeconds(processes), time.Now()
+		before, began := spent(processes), time.Now()
 		l.count.on.Store(true)
 		time.Sleep(part)
 		l.count.on.Store(false)
-		cpu = cpuSeconds(processes) - cpu
+		cost := spent(processes).minus(before)
 		if l.count.done.Load() == 0 {
 			return fmt.Errorf("nothing succeeded, %d failed", l.count.failed.Load())
 		}
-		l.print(o, time.Since(began), cpu, residentKiB(processes))
+		l.print(o, time.Since(began), cost, residentKiB(processes))
 	}
 	l.stop.Store(true)
 	l.wg.Wait()
@@ -190,14 +190,16 @@ func (l *load) steady(o *options) error {
 }
 
 // print prints and forgets what was counted.
-func (l *load) print(o *options, took time.Duration, cpu float64, kib int) {
+func (l *load) print(o *options, took time.Duration, cost cpu, kib int) {
 	c := &l.count
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	slices.Sort(c.took)
 	n := c.done.Swap(0)
-	fmt.Printf("%-22s %-6s ops/s=%-8.0f failed=%-4d repeated=%-5d cpu_s/1000=%-8.5f p50_us=%-6d p99_us=%-7d rss_MiB=%d\n",
-		o.label, o.mode, float64(n)/took.Seconds(), c.failed.Swap(0), c.repeat.Swap(0), cpu/float64(n)*1000,
+	each := float64(n) / 1000
+	fmt.Printf("%-22s %-6s ops/s=%-8.0f failed=%-4d repeated=%-5d cpu_s/1000=%-8.5f user=%-8.5f system=%-8.5f p50_us=%-6d p99_us=%-7d rss_MiB=%d\n",
+		o.label, o.mode, float64(n)/took.Seconds(), c.failed.Swap(0), c.repeat.Swap(0),
+		(cost.user+cost.system)/each, cost.user/each, cost.system/each,
 		c.took[len(c.took)/2].Microseconds(), c.took[len(c.took)*99/100].Microseconds(), kib/1024)
 	c.took = c.took[:0]
 }

@@ -15,6 +15,11 @@ import (
 // Datagrams are read and written with recvmmsg and sendmmsg themselves. The batch calls of
 // golang.org/x/net do the same and make a net.UDPAddr of every address on the way, which for a
 // REGISTER was a fifth of all that it allocated.
+//
+// Neither call ever waits (MSG_DONTWAIT), so both are made without telling the scheduler: told, it would
+// take our processor away as soon as a batch has been 20 us under way, which 32 datagrams always are,
+// wake another thread with it, and have this one queue for it afterwards. On one core that was 24,000 thread
+// switches a second for 40,000 REGISTERs, and 1,400 without.
 
 // mmsg is struct mmsghdr, a message of a batch.
 type mmsg struct {
@@ -67,7 +72,7 @@ func (r *reader) prepare(i int) {
 
 // receive is called when there may be something to read; it returns false to wait for more.
 func (r *reader) receive(fd uintptr) bool {
-	n, _, errno := syscall.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.ms[0])), maxBatch, unix.MSG_DONTWAIT, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.ms[0])), maxBatch, unix.MSG_DONTWAIT, 0, 0)
 	r.n, r.err = int(n), nil
 	switch errno {
 	case 0:
@@ -236,7 +241,7 @@ func (w *writer) control(source netip.Addr) []byte {
 // transmit sends ms from at to n; it never waits.
 func (w *writer) transmit(fd uintptr) bool {
 	for {
-		n, _, errno := syscall.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&w.ms[w.at])), uintptr(w.n-w.at), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&w.ms[w.at])), uintptr(w.n-w.at), unix.MSG_DONTWAIT, 0, 0)
 		w.sent, w.err = int(n), nil
 		if errno == unix.EINTR {
 			continue

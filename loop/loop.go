@@ -3,7 +3,6 @@
 package loop
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"runtime/debug"
@@ -19,6 +18,7 @@ type Loop struct {
 	asks    chan struct{} // one place per question under way; full: done gets ErrFull
 	stopped chan struct{} // closed when Run has returned
 	timers  timers
+	began   time.Time // timers count from here
 	now     time.Time
 	turns   []func()
 	inner   []func()
@@ -28,7 +28,8 @@ type Loop struct {
 
 // New makes a loop that holds at most queue posts and asks questions at once.
 func New(queue, asks int) *Loop {
-	return &Loop{in: make(chan func(), queue), asks: make(chan struct{}, asks), stopped: make(chan struct{}), now: time.Now()}
+	now := time.Now()
+	return &Loop{in: make(chan func(), queue), asks: make(chan struct{}, asks), stopped: make(chan struct{}), began: now, now: now}
 }
 
 // Watch has turn told how long each turn took, and caught given each panic with its stack. It is
@@ -46,7 +47,7 @@ func (l *Loop) Run(ctx context.Context) {
 		l.now = time.Now()
 		wait := time.Hour
 		if len(l.timers) > 0 {
-			wait = l.timers[0].at.Sub(l.now) // one runtime timer, however many are set
+			wait = time.Duration(l.timers[0].at - l.nanos()) // one runtime timer, however many are set
 		}
 		alarm.Reset(wait)
 		select {
@@ -64,18 +65,17 @@ func (l *Loop) Run(ctx context.Context) {
 
 // finish is the rest of a turn: due timers, what Later queued, and the ends of turns.
 func (l *Loop) finish() {
-	for len(l.timers) > 0 && !l.timers[0].at.After(l.now) {
-		t := heap.Pop(&l.timers).(*Timer)
-		if fn := t.fn; fn != nil {
-			t.fn = nil
-			l.guard(fn)
-		}
+	for len(l.timers) > 0 && l.timers[0].at <= l.nanos() {
+		t := l.timers.pop()
+		on := t.on
+		t.loop, t.on = nil, nil
+		l.alarm(on, t)
 	}
-	for len(l.inner) > 0 {
-		fn := l.inner[0]
-		l.inner = l.inner[1:]
-		l.guard(fn)
+	for i := 0; i < len(l.inner); i++ { // one may add others
+		l.guard(l.inner[i])
 	}
+	clear(l.inner)
+	l.inner = l.inner[:0]
 	for _, fn := range l.turns {
 		l.guard(fn)
 	}
@@ -84,18 +84,25 @@ func (l *Loop) finish() {
 	}
 }
 
-// guard runs fn; the one place where a panic is caught.
+// guard runs fn; the one place where a panic is caught, with alarm, which spares a timer a function.
 func (l *Loop) guard(fn func()) {
-	if l.caught == nil {
-		fn()
-		return
+	if l.caught != nil {
+		defer l.catch()
 	}
-	defer func() {
-		if v := recover(); v != nil {
-			l.caught(v, debug.Stack())
-		}
-	}()
 	fn()
+}
+
+func (l *Loop) alarm(on Alarm, t *Timer) {
+	if l.caught != nil {
+		defer l.catch()
+	}
+	on.Alarm(t)
+}
+
+func (l *Loop) catch() {
+	if v := recover(); v != nil {
+		l.caught(v, debug.Stack())
+	}
 }
 
 // Post queues fn, from any goroutine. It never blocks: a full queue is ErrFull.
@@ -146,33 +153,6 @@ func (l *Loop) Now() time.Time { return l.now }
 // EachTurn calls fn at the end of every turn: one sendmmsg for what the turn wrote.
 func (l *Loop) EachTurn(fn func()) { l.turns = append(l.turns, fn) }
 
-// Timer is a call to come.
-type Timer struct {
-	at   time.Time
-	fn   func()
-	heap *timers
-	i    int
-}
-
-// Stop forgets the call. It may be called on nil, and more than once.
-func (t *Timer) Stop() {
-	if t == nil || t.fn == nil {
-		return
-	}
-	t.fn = nil
-	heap.Remove(t.heap, t.i)
-}
-
-// After calls fn on the loop when d has passed. From the loop, or before Run.
-func (l *Loop) After(d time.Duration, fn func()) *Timer {
-	t := &Timer{at: l.now.Add(d), fn: fn, heap: &l.timers}
-	heap.Push(&l.timers, t)
-	return t
-}
-
-// Timers is how many calls are to come.
-func (l *Loop) Timers() int { return len(l.timers) }
-
 // Ask runs question away from the loop, at most for d, and then done on the loop, once.
 func Ask[T any](l *Loop, d time.Duration, question func(context.Context) (T, error), done func(T, error)) {
 	select {
@@ -188,18 +168,4 @@ func Ask[T any](l *Loop, d time.Duration, question func(context.Context) (T, err
 		<-l.asks
 		l.Deliver(func() { done(v, err) })
 	}()
-}
-
-type timers []*Timer
-
-func (t timers) Len() int           { return len(t) }
-func (t timers) Less(i, j int) bool { return t[i].at.Before(t[j].at) }
-func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i]; t[i].i, t[j].i = i, j }
-func (t *timers) Push(x any)        { x.(*Timer).i = len(*t); *t = append(*t, x.(*Timer)) }
-func (t *timers) Pop() any {
-	o := *t
-	x := o[len(o)-1]
-	o[len(o)-1] = nil
-	*t = o[:len(o)-1]
-	return x
 }

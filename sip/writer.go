@@ -3,6 +3,7 @@ package sip
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -195,11 +196,11 @@ func (w *Writer) Bytes() []byte {
 
 // AppendWithVia appends the finished request to dst with via, which is ours, as its
 // first header field. After an error it appends nothing.
-func (w *Writer) AppendWithVia(dst []byte, via string) []byte {
+func (w *Writer) AppendWithVia(dst, via []byte) []byte {
 	if w.err != nil {
 		return dst
 	}
-	dst = append(dst, w.b[:w.line]...)
+	dst = append(slices.Grow(dst, len("Via: \r\n")+len(via)+len(w.b)), w.b[:w.line]...)
 	dst = append(append(dst, "Via: "...), via...)
 	dst = append(dst, "\r\n"...)
 	return append(dst, w.b[w.line:]...)

@@ -107,14 +107,14 @@ func TestRequest(t *testing.T) {
 	if err := w.End("", nil); err != nil {
 		t.Fatal(err)
 	}
-	m := siptest.Bytes(t, w.AppendWithVia(nil, "SIP/2.0/UDP a;branch=z9hG4bK1"))
+	m := siptest.Bytes(t, w.AppendWithVia(nil, []byte("SIP/2.0/UDP a;branch=z9hG4bK1")))
 	if !strings.HasPrefix(string(m.Bytes()), "OPTIONS sip:north.example SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: ") {
 		t.Errorf("got\n%s", m.Bytes())
 	}
 	if m.Branch() != "z9hG4bK1" || string(m.Other("X-One")) != "1" || !m.Has(sip.Accept, "a/b") {
 		t.Errorf("got\n%s", m.Bytes())
 	}
-	if got := string(w.AppendWithVia([]byte("x"), "SIP/2.0/TCP b")); !strings.HasPrefix(got, "xOPTIONS") || !strings.Contains(got, "TCP b") {
+	if got := string(w.AppendWithVia([]byte("x"), []byte("SIP/2.0/TCP b"))); !strings.HasPrefix(got, "xOPTIONS") || !strings.Contains(got, "TCP b") {
 		t.Errorf("again: got %q", got)
 	}
 	w.Request("BYE", "sip:a@b")
@@ -150,7 +150,7 @@ func TestWriterRefuses(t *testing.T) {
 		w.Request("BYE", "sip:a@b")
 		write(&w)
 		w.Add(sip.Subject, "good again")
-		if err := w.End("", nil); !errors.Is(err, sip.ErrValue) || w.Bytes() != nil || len(w.AppendWithVia(nil, "x")) != 0 {
+		if err := w.End("", nil); !errors.Is(err, sip.ErrValue) || w.Bytes() != nil || len(w.AppendWithVia(nil, []byte("x"))) != 0 {
 			t.Errorf("%s: got %v, %q, want the error to stick", name, err, w.Bytes())
 		}
 		w.Request("BYE", "sip:a@b")

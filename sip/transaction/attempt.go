@@ -18,20 +18,19 @@ type attempt struct {
 	layer   *Layer
 	flow    *sip.Flow
 	method  sip.Method
-	key     string
+	key     uint64 // clientHash
 	req     []byte
-	ack     []byte // to the refusal of an INVITE, for its repetitions
-	state   state  // trying (Calling), proceeding, completed, terminated
-	waiting bool   // for the final response after a CANCEL
+	state   state // trying (Calling), proceeding, completed, terminated
+	waiting bool  // for the final response after a CANCEL
 
-	repeat *loop.Timer // A, E
-	end    *loop.Timer // B, F, D, K, or the wait after CANCEL
+	repeat loop.Timer // A, E
+	wait   time.Duration
+	end    loop.Timer // B, F, or the wait after CANCEL
 }
 
 // begin sends the request and sets its timers.
-func (a *attempt) begin(branch string) error {
+func (a *attempt) begin() error {
 	l := a.layer
-	a.key = branch + string([]byte{byte(a.method)})
 	if err := l.sender.Send(a.flow, a.req); err != nil {
 		return err
 	}
@@ -46,26 +45,31 @@ func (a *attempt) begin(branch string) error {
 	} else {
 		a.repeatAfter(T1)
 	}
-	a.end = l.loop.After(max(timerB, timerF), func() { a.failed(roam.Timeout) })
-	l.count()
+	l.loop.Set(&a.end, max(timerB, timerF), a)
 	return nil
 }
 
-// repeatAfter is Timer A, which doubles until there is any response, or Timer E, which
-// doubles to T2 until there is a final one and is T2 after a provisional one.
 func (a *attempt) repeatAfter(d time.Duration) {
-	a.repeat = a.layer.loop.After(d, func() {
-		a.layer.repeatedOut.Add(1)
-		_ = a.layer.sender.Send(a.flow, a.req) // timer B or F ends what is lost
-		switch {
-		case a.method == sip.INVITE:
-			a.repeatAfter(2 * d)
-		case a.state == proceeding:
-			a.repeatAfter(T2)
-		default:
-			a.repeatAfter(min(2*d, T2))
-		}
-	})
+	a.wait = d
+	a.layer.loop.Set(&a.repeat, d, a)
+}
+
+// Alarm is loop.Alarm's: one of the timers is due. Timer A doubles until there is any response, Timer E
+// doubles to T2 until there is a final one and is T2 after a provisional one.
+func (a *attempt) Alarm(t *loop.Timer) {
+	if t == &a.end {
+		a.failed(roam.Timeout)
+		return
+	}
+	a.layer.repeat(packet{a.flow, a.req}) // timer B or F ends what is lost
+	switch {
+	case a.method == sip.INVITE:
+		a.repeatAfter(2 * a.wait)
+	case a.state == proceeding:
+		a.repeatAfter(T2)
+	default:
+		a.repeatAfter(min(2*a.wait, T2))
+	}
 }
 
 // settled ends what waits for a final response.
@@ -84,18 +88,20 @@ func (a *attempt) gone() {
 	a.settled()
 	a.state = terminated
 	delete(a.layer.clients, a.key)
-	a.layer.count()
 }
 
-// complete stays to absorb repetitions for d, over UDP only (Timers D and K).
-func (a *attempt) complete(d time.Duration) {
-	a.settled()
-	if a.flow.Transport.Stream() {
-		a.gone()
+// complete ends the transaction and leaves what absorbs repetitions, over UDP only: Timer K, or Timer D with the
+// ACK to the refusal of an INVITE.
+func (a *attempt) complete(ack []byte) {
+	a.gone()
+	switch l := a.layer; {
+	case a.flow.Transport.Stream():
 		return
+	case a.method == sip.INVITE:
+		l.refused.Put(a.key, packet{a.flow, ack})
+	default:
+		l.settled.Put(a.key, struct{}{})
 	}
-	a.state, a.req = completed, nil
-	a.end = a.layer.loop.After(d, a.gone)
 }
 
 // failed ends the attempt without a final response. The next hop is tried unless the
@@ -122,26 +128,16 @@ func (a *attempt) response(m *sip.Message) {
 	code := m.Status()
 	a.c.heard = true
 	switch {
-	case a.state == completed:
-		a.layer.repeatedIn.Add(1)
-		if a.method != sip.INVITE {
-			return
-		}
-		if code >= 300 && a.ack != nil {
-			_ = a.layer.sender.Send(a.flow, a.ack) // the refusal comes again when it is lost
-		}
-		a.layer.strayed(m)
 	case code < 200:
 		a.provisional(m)
 	case a.method != sip.INVITE:
-		a.complete(timerK)
+		a.complete(nil)
 		a.final(m)
 	case code < 300:
 		a.gone()
 		a.c.finish(m, nil)
 	default:
-		a.acknowledge(m)
-		a.complete(timerD)
+		a.complete(a.acknowledge(m))
 		a.final(m)
 	}
 }
@@ -178,15 +174,16 @@ func (a *attempt) cancel() {
 		return
 	}
 	a.waiting = true
-	a.end.Stop()
-	a.end = a.layer.loop.After(cancelWait, func() { a.failed(roam.Timeout) })
+	a.layer.loop.Set(&a.end, cancelWait, a)
 	req, b := a.cancelling(a.c.reason)
 	if b == nil {
 		return
 	}
 	none := &Client{layer: a.layer, on: func(*sip.Message, error) {}} // its outcome is the INVITE's
-	k := &attempt{c: none, layer: a.layer, flow: a.flow, method: sip.CANCEL, req: b}
-	if k.begin(req.Branch()) == nil {
+	k := &none.first
+	*k = attempt{c: none, layer: a.layer, flow: a.flow, method: sip.CANCEL, req: b,
+		key: a.layer.clientHash(branchOf(req.Value(sip.Via)), sip.CANCEL)}
+	if k.begin() == nil {
 		none.try = k
 	}
 }

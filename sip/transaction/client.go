@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 
@@ -18,6 +19,7 @@ type Client struct {
 	on    func(res *sip.Message, err error)
 
 	hops      []sip.Hop // still to try
+	first     attempt   // most requests have but one
 	try       *attempt  // the one under way, or the last
 	over      bool      // on has had its last word
 	heard     bool      // any response has come
@@ -47,7 +49,7 @@ func (l *Layer) Target(t roam.Target) (Destination, error) {
 // Down a flow it is sent before Request returns; on is never called from within Request.
 func (l *Layer) Request(to Destination, build func(w *sip.Writer, f *sip.Flow) error, on func(res *sip.Message, err error)) *Client {
 	c := &Client{layer: l, build: build, on: on}
-	if l.Len() >= 2*l.most {
+	if l.underWay() >= 2*l.most {
 		l.overload.Add(1, "transactions")
 		l.loop.Later(func() { c.finish(nil, roam.TooBusy) })
 		return c
@@ -108,23 +110,31 @@ func (c *Client) send(f *sip.Flow) error {
 	if err := c.build(&l.request, f); err != nil {
 		return err
 	}
-	branch := newBranch()
-	b := l.request.AppendWithVia(nil, via(f, branch))
+	via, branch := l.newVia(f)
+	b := l.request.AppendWithVia(nil, via)
 	method, err := methodOf(b)
 	if err != nil {
 		return err
 	}
-	a := &attempt{c: c, layer: l, flow: f, req: b, method: method}
-	if err := a.begin(branch); err != nil {
+	a := &c.first
+	if c.try != nil {
+		a = &attempt{}
+	}
+	*a = attempt{c: c, layer: l, flow: f, req: b, method: method, key: l.clientHash(branch, method)}
+	if err := a.begin(); err != nil {
 		return unreachable(err)
 	}
 	c.try = a
 	return nil
 }
 
-// via is our Via on f (18.1.1, RFC 3581 3).
-func via(f *sip.Flow, branch string) string {
-	return "SIP/2.0/" + f.Transport.String() + " " + f.Here + ";rport;branch=" + branch
+// newVia is our Via on f with a new branch (18.1.1, RFC 3581 3); borrowed until the next one.
+func (l *Layer) newVia(f *sip.Flow) (via, branch []byte) {
+	b := append(append(l.via[:0], "SIP/2.0/"...), f.Transport.String()...)
+	b = append(append(append(b, ' '), f.Here...), ";rport;branch="...)
+	at := len(b)
+	l.via = append(append(b, sip.Cookie...), rand.Text()...)
+	return l.via, l.via[at:]
 }
 
 // mayMove says that the next hop may be tried after the one that failed.
@@ -199,7 +209,8 @@ func (l *Layer) sendAck(f *sip.Flow, build func(w *sip.Writer, f *sip.Flow) erro
 		l.log.Error().Str("event", "ack.failed").Err(err).Msg("ACK cannot be written")
 		return
 	}
-	if l.out = l.request.AppendWithVia(l.out[:0], via(f, newBranch())); len(l.out) > 0 {
+	via, _ := l.newVia(f)
+	if l.out = l.request.AppendWithVia(l.out[:0], via); len(l.out) > 0 {
 		_ = l.sender.Send(f, l.out)
 	}
 }

@@ -2,10 +2,27 @@ package transaction
 
 import (
 	"bytes"
+	"hash/maphash"
 	"strconv"
 
 	"github.com/siproam/siproam/sip"
 )
+
+// serverHash is serverKey in 64 bits.
+func (l *Layer) serverHash(m *sip.Message, method sip.Method) uint64 {
+	return maphash.Bytes(l.seed, l.serverKey(m, method))
+}
+
+// mergeHash is mergeKey in 64 bits, never 0.
+func (l *Layer) mergeHash(m *sip.Message) uint64 {
+	return max(maphash.Bytes(l.seed, l.mergeKey(m)), 1)
+}
+
+// clientHash names a client transaction (17.1.3): branch and method.
+func (l *Layer) clientHash(branch []byte, method sip.Method) uint64 {
+	l.key = append(append(l.key[:0], branch...), byte(method))
+	return maphash.Bytes(l.seed, l.key)
+}
 
 // serverKey names a request's server transaction (17.2.3): method, sent-by, branch;
 // ACK and CANCEL name the INVITE's (method says so). A request without the magic cookie

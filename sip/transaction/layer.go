@@ -19,8 +19,8 @@ import (
 	"github.com/siproam/siproam/sip"
 )
 
-// most is how many transactions there may be. Beyond it what would begin something new
-// gets 503, and a REGISTER over UDP nothing: Timer E repeats it.
+// most is how many transactions may be under way; what answered ones leave is bounded apart (leftoversMost). Beyond
+// it what would begin something new gets 503, and a REGISTER over UDP nothing: Timer E repeats it.
 const most = 200_000
 
 // Errors of ours, answered 500.
@@ -37,12 +37,18 @@ type Layer struct {
 	handler Handler
 	log     zerolog.Logger
 
-	servers map[string]*Server                  // by serverKey
-	merged  map[string]*Server                  // those outside dialogs, by mergeKey (8.2.2.2)
-	clients map[string]*attempt                 // by branch and method
+	servers map[uint64]*Server                  // by serverHash
+	merged  map[uint64]*Server                  // those outside dialogs, by mergeHash (8.2.2.2)
+	clients map[uint64]*attempt                 // by clientHash
 	byFlow  map[roam.Flow]map[*attempt]struct{} // those without a final response, of connections
 	most    int
 	now     *Server // whose handler runs
+
+	answered  leftover               // Timers J and L
+	confirmed leftover               // Timer I
+	kept      *loop.Recent[packet]   // Timer J: of answered, what cannot be written again
+	refused   *loop.Recent[packet]   // Timer D: the ACK to the refusal of an INVITE of ours
+	settled   *loop.Recent[struct{}] // Timer K
 
 	onClosed []func(*sip.Flow)
 	stray    func(res *sip.Message)
@@ -53,9 +59,10 @@ type Layer struct {
 	request sip.Writer // for build
 	key     []byte     // scratch
 	out     []byte     // scratch
+	via     []byte     // scratch
 	seed    maphash.Seed
 
-	live                    atomic.Int64 // Len, for the gauge
+	live, left              atomic.Int64 // Len, for the gauge
 	repeatedOut, repeatedIn *metric.Value
 	overload                *metric.Counter
 	panics                  *metric.Value
@@ -64,13 +71,21 @@ type Layer struct {
 // NewLayer makes a layer; Handle must be called before the first Receive.
 func NewLayer(lo *loop.Loop, s Sender, m *metric.Set, log zerolog.Logger) *Layer {
 	l := &Layer{loop: lo, sender: s, log: log, most: most, seed: maphash.MakeSeed(),
-		servers: map[string]*Server{}, merged: map[string]*Server{},
-		clients: map[string]*attempt{}, byFlow: map[roam.Flow]map[*attempt]struct{}{}}
+		servers: map[uint64]*Server{}, merged: map[uint64]*Server{},
+		clients: map[uint64]*attempt{}, byFlow: map[roam.Flow]map[*attempt]struct{}{},
+		answered: newLeftover(lo, timerJ), confirmed: newLeftover(lo, timerI),
+		kept: loop.NewRecent[packet](lo, timerJ, leftoversMost), refused: loop.NewRecent[packet](lo, timerD, leftoversMost),
+		settled: loop.NewRecent[struct{}](lo, timerK, leftoversMost)}
 	repeated := m.Counter("sip_retransmissions_total", "Messages sent again, or received again and absorbed.", "direction")
 	l.repeatedOut, l.repeatedIn = repeated.With("out"), repeated.With("in")
 	l.overload = m.Counter("overload_rejections_total", "Requests refused or dropped because too much was under way.", "reason")
 	l.panics = m.Counter("handler_panics_total", "Messages whose handling panicked; each is a bug of ours.").With()
-	m.Gauge("sip_transactions", "Transactions under way.", nil, func(emit func(float64, ...string)) { emit(float64(l.live.Load())) })
+	m.Gauge("sip_transactions", "Transactions: live ones, and answered ones that still absorb repetitions.", []string{"state"},
+		func(emit func(float64, ...string)) {
+			emit(float64(l.live.Load()), "live")
+			emit(float64(l.left.Load()), "answered")
+		})
+	lo.EachTurn(l.count)
 	return l
 }
 
@@ -89,11 +104,20 @@ func (l *Layer) Stray(fn func(res *sip.Message)) { l.stray = fn }
 // Crash has a panic end the process, as tests want it, rather than cost one message.
 func (l *Layer) Crash() { l.crash = true }
 
-// Len is the number of transactions.
-func (l *Layer) Len() int { return len(l.servers) + len(l.clients) }
+// Len is the number of transactions: those under way, and those answered that still absorb repetitions.
+func (l *Layer) Len() int { return l.underWay() + l.leftovers() }
+
+func (l *Layer) underWay() int { return len(l.servers) + len(l.clients) }
+
+func (l *Layer) leftovers() int {
+	return l.answered.answers.Len() + l.confirmed.answers.Len() + l.refused.Len() + l.settled.Len()
+}
 
 // count keeps the gauge, which is read from other goroutines.
-func (l *Layer) count() { l.live.Store(int64(l.Len())) }
+func (l *Layer) count() {
+	l.live.Store(int64(l.underWay()))
+	l.left.Store(int64(l.leftovers()))
+}
 
 // Receive is transport.Receiver's. When the loop is full the batch is dropped: UDP
 // repeats it, and a stream's sender times out.
@@ -166,12 +190,28 @@ func (l *Layer) response(m *sip.Message) {
 	if manyVias(m) {
 		return
 	}
-	l.key = append(append(l.key[:0], branchOf(m.Value(sip.Via))...), byte(m.Method()))
-	if a := l.clients[string(l.key)]; a != nil {
+	key := l.clientHash(branchOf(m.Value(sip.Via)), m.Method())
+	if a := l.clients[key]; a != nil {
 		a.response(m)
 		return
 	}
+	if l.late(key, m) {
+		l.repeatedIn.Add(1)
+	}
 	l.strayed(m)
+}
+
+// late takes a response to a request of ours that has had its final one: a refusal of an INVITE comes
+// again when its ACK was lost (17.1.1.2).
+func (l *Layer) late(key uint64, m *sip.Message) (found bool) {
+	if ack, found := l.refused.Get(key); found {
+		if m.Status() >= 300 && ack.b != nil {
+			_ = l.sender.Send(ack.flow, ack.b)
+		}
+		return true
+	}
+	_, found = l.settled.Get(key)
+	return found
 }
 
 func (l *Layer) strayed(m *sip.Message) {
@@ -182,17 +222,19 @@ func (l *Layer) strayed(m *sip.Message) {
 
 // begin has a request handled that no transaction claims.
 func (l *Layer) begin(m *sip.Message) {
-	key := l.serverKey(m, m.Method())
-	if tx := l.servers[string(key)]; tx != nil {
+	key := l.serverHash(m, m.Method())
+	if tx := l.servers[key]; tx != nil {
 		l.repeatedIn.Add(1)
 		tx.again()
 		return
 	}
-	tx := l.server(m)
-	if m.Method() == sip.REGISTER || m.Method() == sip.OPTIONS {
-		tx.hash = maphash.Bytes(l.seed, key)
+	if l.repeated(key, m) {
+		l.repeatedIn.Add(1)
+		return
 	}
-	if l.Len() >= l.most && m.ToTag() == "" {
+	tx := l.server(m)
+	tx.key = key
+	if l.underWay() >= l.most && m.ToTag() == "" {
 		l.full(tx)
 		return
 	}
@@ -225,15 +267,23 @@ func (l *Layer) full(tx *Server) {
 // isMerged says that a request has come by another way already, with another branch
 // (8.2.2.2). A REGISTER may well: a foreign proxy forks it to every registrar.
 func (l *Layer) isMerged(m *sip.Message) bool {
-	if len(l.merged) == 0 || m.Method() == sip.REGISTER || m.ToTag() != "" {
+	if m.Method() == sip.REGISTER || m.ToTag() != "" || len(l.merged)+l.answered.merged.Len()+l.confirmed.merged.Len() == 0 {
 		return false
 	}
-	return l.merged[string(l.mergeKey(m))] != nil
+	key := l.mergeHash(m)
+	_, answered := l.answered.merged.Get(key)
+	_, confirmed := l.confirmed.merged.Get(key)
+	return answered || confirmed || l.merged[key] != nil
 }
 
 // ack absorbs the ACK to a refusal (17.2.1); the one to a 2xx goes to its dialog.
 func (l *Layer) ack(m *sip.Message) {
-	if tx := l.servers[string(l.serverKey(m, sip.INVITE))]; tx != nil && tx.acked() {
+	key := l.serverHash(m, sip.INVITE)
+	if tx := l.servers[key]; tx != nil && tx.acked() {
+		return
+	}
+	if _, found := l.confirmed.answers.Get(key); found {
+		l.repeatedIn.Add(1)
 		return
 	}
 	tx := l.server(m)
@@ -246,14 +296,29 @@ func (l *Layer) ack(m *sip.Message) {
 // address than the INVITE's is somebody else's.
 func (l *Layer) cancel(m *sip.Message) {
 	tx := l.server(m)
-	invite := l.servers[string(l.serverKey(m, sip.INVITE))]
-	if invite == nil || !samePeer(invite.flow, m.Flow) {
+	key := l.serverHash(m, sip.INVITE)
+	invite := l.servers[key]
+	switch {
+	case invite != nil && samePeer(invite.flow, m.Flow):
+		tx.tag = invite.ToTag()
+	case invite != nil || !l.tooLate(tx, key):
 		tx.Refuse(roam.NoDialog)
 		return
 	}
-	tx.tag = invite.ToTag()
 	_ = tx.Reply(200) // a lost one is asked for again
-	invite.cancel(m)
+	if invite != nil {
+		invite.cancel(m)
+	}
+}
+
+// tooLate says that a CANCEL means an INVITE that is answered: it changes nothing (9.2).
+func (l *Layer) tooLate(tx *Server, invite uint64) bool {
+	a, found := l.answered.answers.Get(invite)
+	if !found {
+		a, found = l.confirmed.answers.Get(invite)
+	}
+	tx.tag = a.toTag()
+	return found
 }
 
 func samePeer(a, b *sip.Flow) bool {

@@ -126,9 +126,9 @@ func TestMetrics(t *testing.T) {
 		w.In(phone, request("INVITE", "z9hG4bKa", "", ""))
 		for _, f := range set.Families() {
 			if f.Name == "sip_transactions" {
-				f.Read(func(v float64, _ ...string) {
-					if v != 1 {
-						t.Errorf("sip_transactions %v, want 1", v)
+				f.Read(func(v float64, state ...string) {
+					if want := map[string]float64{"live": 1}[state[0]]; v != want {
+						t.Errorf("sip_transactions %s %v, want %v", state[0], v, want)
 					}
 				})
 			}

@@ -2,8 +2,8 @@ package transaction
 
 import (
 	"errors"
-	"hash/maphash"
 	"strconv"
+	"time"
 
 	"github.com/siproam/siproam/loop"
 	"github.com/siproam/siproam/sip"
@@ -33,14 +33,16 @@ type Server struct {
 	tag    string
 	state  state
 	held   bool
+	listed bool // in layer.servers, and in merged when merge is not 0
+	plain  bool // what is sent is what Reply writes without fields
 
-	hash       uint64 // of the key, for the tag of what is answered without state; 0: not computed
-	key, merge string // in layer.servers and merged; "": not there
-	last       []byte // the last answer, for repetitions
+	key, merge uint64 // serverHash and mergeHash; 0: not computed, or never to be merged
+	last       []byte // the last answer beyond 100, for repetitions
 	onCancel   func(*sip.Message)
-	cancelled  *sip.Message // a CANCEL that came before OnCancel
-	repeat     *loop.Timer  // G, or the late 100
-	end        *loop.Timer  // H, I, J, L, or the limit of a held request
+	cancelled  *sip.Message  // a CANCEL that came before OnCancel
+	repeat     loop.Timer    // G, or the late 100
+	end        loop.Timer    // H, or the limit of a held request
+	wait       time.Duration // G's latest
 }
 
 // Hold keeps the transaction for a later turn: retransmissions are absorbed, and the
@@ -57,20 +59,18 @@ func (s *Server) Hold() *Server {
 		s.trying()
 		return s
 	}
-	s.repeat = s.layer.loop.After(lateTrying, s.trying)
-	s.end = s.layer.loop.After(heldFor, func() { s.Refuse(errTooLate) })
+	s.layer.loop.Set(&s.repeat, lateTrying, s)
+	s.layer.loop.Set(&s.end, heldFor, s)
 	return s
 }
 
-// trying answers 100, which has no tag of ours (8.2.6.2).
+// trying answers 100, which has no tag of ours (8.2.6.2). It is written anew for each repetition.
 func (s *Server) trying() {
-	if s.state != trying {
-		return
-	}
 	w := &s.layer.own
 	w.Response(s.req, 100, "", "")
 	if w.End("", nil) == nil {
-		_ = s.send(100, w.Bytes())
+		s.state = proceeding
+		_ = s.layer.sender.Send(s.flow, w.Bytes()) // a lost connection ends by its timers
 	}
 }
 
@@ -90,10 +90,10 @@ func (s *Server) Flow() *sip.Flow { return s.flow }
 func (s *Server) ToTag() string {
 	if s.tag == "" {
 		if s.method == sip.REGISTER || s.method == sip.OPTIONS {
-			if s.hash == 0 {
-				s.hash = maphash.Bytes(s.layer.seed, s.layer.serverKey(s.req, s.method))
+			if s.key == 0 {
+				s.key = s.layer.serverHash(s.req, s.method)
 			}
-			s.tag = strconv.FormatUint(s.hash, 36)
+			s.tag = strconv.FormatUint(s.key, 36)
 		} else {
 			s.tag = NewTag()
 		}
@@ -137,7 +137,10 @@ func (s *Server) Reply(code int, fields ...sip.Field) error {
 	if err := w.End("", nil); err != nil {
 		return err
 	}
-	return s.Respond(w)
+	s.plain = len(fields) == 0
+	err := s.Respond(w)
+	s.plain = false
+	return err
 }
 
 // Refuse answers err as sip.Status has it. A second final answer is not sent.

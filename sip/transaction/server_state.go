@@ -1,39 +1,48 @@
 package transaction
 
 import (
-	"time"
-
+	"github.com/siproam/siproam/loop"
 	"github.com/siproam/siproam/sip"
 )
 
+// name computes what s is found by.
+func (s *Server) name() {
+	if s.key == 0 {
+		s.key = s.layer.serverHash(s.req, s.method)
+	}
+	if s.merge == 0 && s.method != sip.REGISTER && s.req.ToTag() == "" {
+		s.merge = s.layer.mergeHash(s.req)
+	}
+}
+
 // list puts s into the tables.
 func (s *Server) list() {
+	s.name()
 	l := s.layer
-	s.key = string(l.serverKey(s.req, s.method))
-	l.servers[s.key] = s
-	if s.method != sip.REGISTER && s.req.ToTag() == "" {
-		s.merge = string(l.mergeKey(s.req))
+	l.servers[s.key], s.listed = s, true
+	if s.merge != 0 {
 		l.merged[s.merge] = s
 	}
-	l.count()
+}
+
+// delist takes s out of them.
+func (s *Server) delist() {
+	if l := s.layer; s.listed {
+		s.listed = false
+		delete(l.servers, s.key)
+		if s.merge != 0 && l.merged[s.merge] == s {
+			delete(l.merged, s.merge)
+		}
+	}
 }
 
 // gone ends the transaction.
 func (s *Server) gone() {
-	l := s.layer
 	s.state = terminated
 	s.onCancel = nil
 	s.repeat.Stop()
 	s.end.Stop()
-	if s.key == "" {
-		return
-	}
-	delete(l.servers, s.key)
-	if s.merge != "" && l.merged[s.merge] == s {
-		delete(l.merged, s.merge)
-	}
-	s.key = ""
-	l.count()
+	s.delist()
 }
 
 // forgotten says that an answer with code ends the transaction at once (8.2.7). What is refused
@@ -66,67 +75,70 @@ func (s *Server) send(code int, b []byte) error {
 		s.gone()
 		return err
 	}
-	if s.key == "" {
-		s.list()
-	}
-	s.last = append(s.last[:0], b...)
 	switch {
 	case s.method != sip.INVITE:
 		s.state = completed
-		s.end = l.loop.After(timerJ, s.gone)
+		s.leave(code, b)
 	case code < 300:
 		s.state = accepted
-		s.end = l.loop.After(timerL, s.gone)
+		s.last = append(s.last[:0], b...)
+		s.leave(code, b)
 	default:
-		s.state = completed
-		s.end = l.loop.After(timerH, s.gone)
+		if s.state = completed; !s.listed {
+			s.list()
+		}
+		s.last = append(s.last[:0], b...)
+		l.loop.Set(&s.end, timerH, s)
 		if !s.flow.Transport.Stream() {
-			s.timerG(T1)
+			s.wait = T1
+			l.loop.Set(&s.repeat, T1, s)
 		}
 	}
 	return err
 }
 
-// timerG repeats a refusal until its ACK comes, doubling to T2 (17.2.1).
-func (s *Server) timerG(after time.Duration) {
-	s.repeat = s.layer.loop.After(after, func() {
+// Alarm is loop.Alarm's: one of the timers is due.
+func (s *Server) Alarm(t *loop.Timer) {
+	switch {
+	case t == &s.end && s.Answered():
+		s.gone()
+	case t == &s.end:
+		s.Refuse(errTooLate)
+	case s.state == trying:
+		s.trying()
+	case s.state == completed: // G repeats a refusal until its ACK comes, doubling to T2 (17.2.1)
 		s.again()
-		s.timerG(min(2*after, T2))
-	})
+		s.wait = min(2*s.wait, T2)
+		s.layer.loop.Set(&s.repeat, s.wait, s)
+	}
 }
 
-// again sends the last answer once more. A repeated INVITE that was accepted or whose
-// refusal is confirmed is absorbed (RFC 6026 7.1).
+// again sends the last answer once more.
 func (s *Server) again() {
-	if s.last != nil && (s.state == proceeding || s.state == completed) {
+	switch {
+	case s.last != nil:
 		s.Repeat()
+	case s.state == proceeding:
+		s.layer.repeatedOut.Add(1)
+		s.trying()
 	}
 }
 
 // Repeat sends a 2xx to an INVITE again, as it was.
 func (s *Server) Repeat() {
-	if s.last == nil {
-		return
+	if s.last != nil {
+		s.layer.repeat(packet{s.flow, s.last})
 	}
-	s.layer.repeatedOut.Add(1)
-	_ = s.layer.sender.Send(s.flow, s.last) // a lost connection ends by its timers
 }
 
-// acked takes an ACK; absorbed is false for one that is the dialog's.
+// acked takes the ACK to a refusal; absorbed is false when there was none.
 func (s *Server) acked() (absorbed bool) {
-	switch s.state {
-	case accepted:
+	if s.state != completed {
 		return false
-	case completed:
-		s.repeat.Stop()
-		s.end.Stop()
-		if s.state = confirmed; s.flow.Transport.Stream() {
-			s.gone()
-		} else {
-			s.end = s.layer.loop.After(timerI, s.gone)
-		}
-	case confirmed:
-		s.layer.repeatedIn.Add(1)
+	}
+	s.gone()
+	if s.state = confirmed; !s.flow.Transport.Stream() {
+		s.layer.confirmed.put(s, 0)
 	}
 	return true
 }

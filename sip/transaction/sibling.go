@@ -17,14 +17,15 @@ func (a *attempt) request() *sip.Message {
 }
 
 // acknowledge sends the ACK to a refusal: To of the response, the rest of our INVITE (17.1.1.3).
-func (a *attempt) acknowledge(res *sip.Message) {
+func (a *attempt) acknowledge(res *sip.Message) (ack []byte) {
 	req := a.request()
 	if req == nil {
-		return
+		return nil
 	}
-	if a.ack = a.sibling("ACK", req, res, ""); a.ack != nil {
-		_ = a.layer.sender.Send(a.flow, a.ack) // the refusal comes again when it is lost
+	if ack = a.sibling("ACK", req, res, ""); ack != nil {
+		_ = a.layer.sender.Send(a.flow, ack) // the refusal comes again when it is lost
 	}
+	return ack
 }
 
 // cancelling is the CANCEL of our INVITE (9.1).
@@ -52,7 +53,7 @@ func (a *attempt) sibling(method string, req, to *sip.Message, reason string) []
 	if w.End("", nil) != nil {
 		return nil
 	}
-	return w.AppendWithVia(nil, string(req.Value(sip.Via)))
+	return w.AppendWithVia(nil, req.Value(sip.Via))
 }
 
 // made is a response to our request that nobody sent.

@@ -77,7 +77,8 @@ type Destination struct {
 	URI  sip.URI
 }
 
-// NewTag is a tag of 80 random bits (19.3).
-func NewTag() string { return rand.Text()[:16] }
+// tagSize is how long our tags are.
+const tagSize = 16
 
-func newBranch() string { return sip.Cookie + rand.Text() }
+// NewTag is a tag of 80 random bits (19.3).
+func NewTag() string { return rand.Text()[:tagSize] }

@@ -76,6 +76,22 @@ func (s *Set) Counter(name, help string, labels ...string) *Counter {
 	return &Counter{s.add(&Family{Name: name, Help: help, Kind: KindCounter, Labels: labels})}
 }
 
+// Overload is overload_rejections_total, the one family into which every place with a bound counts what
+// it refused, by its own reason: whoever asks first makes it.
+func (s *Set) Overload() *Counter {
+	if s == nil {
+		return nil
+	}
+	const name = "overload_rejections_total"
+	s.mu.Lock()
+	i := slices.IndexFunc(s.families, func(f *Family) bool { return f.Name == name })
+	s.mu.Unlock() // parts are made one after another
+	if i >= 0 {
+		return &Counter{s.families[i]}
+	}
+	return s.Counter(name, "Requests refused or dropped because too much was under way.", "reason")
+}
+
 // Histogram makes a histogram.
 func (s *Set) Histogram(name, help string, buckets []float64, labels ...string) *Histogram {
 	if s == nil {

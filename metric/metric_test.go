@@ -25,6 +25,12 @@ func TestCountsAndNil(t *testing.T) {
 	if got := v.Cumulative(); got[1] != 1 || got[2] != 2 {
 		t.Errorf("buckets %v", got)
 	}
+	none.Overload().Add(1, "x")
+	s.Overload().Add(1, "loop")
+	s.Overload().Add(1, "loop")
+	if n, _ := s.Overload().With("loop").Count(); n != 2 || len(s.Families()) != 3 {
+		t.Errorf("two parts counted %d into %d families, want 2 into 3", n, len(s.Families()))
+	}
 	defer func() {
 		if recover() == nil {
 			t.Error("a name used twice was taken")

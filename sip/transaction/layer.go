@@ -78,7 +78,7 @@ func NewLayer(lo *loop.Loop, s Sender, m *metric.Set, log zerolog.Logger) *Layer
 		settled: loop.NewRecent[struct{}](lo, timerK, leftoversMost)}
 	repeated := m.Counter("sip_retransmissions_total", "Messages sent again, or received again and absorbed.", "direction")
 	l.repeatedOut, l.repeatedIn = repeated.With("out"), repeated.With("in")
-	l.overload = m.Counter("overload_rejections_total", "Requests refused or dropped because too much was under way.", "reason")
+	l.overload = m.Overload()
 	l.panics = m.Counter("handler_panics_total", "Messages whose handling panicked; each is a bug of ours.").With()
 	m.Gauge("sip_transactions", "Transactions: live ones, and answered ones that still absorb repetitions.", []string{"state"},
 		func(emit func(float64, ...string)) {

@@ -26,6 +26,7 @@ type conn struct {
 	raw  *net.TCPConn
 	nc   net.Conn // raw, or TLS over it
 
+	handled  int  // messages and pings read since the last pause; the reader's alone
 	stranger bool // an office that is no partner: its first request is refused, and that is all
 
 	wake chan struct{} // one place: pending or ended changed
@@ -81,6 +82,7 @@ func (c *conn) read() error {
 				return c.lastWords()
 			}
 			begun = begun && whole == 0
+			c.pause()
 		}
 		if err != nil {
 			return err
@@ -93,6 +95,24 @@ func (c *conn) read() error {
 			begun = true
 			c.readWithin(c.t.limits.message)
 		}
+	}
+}
+
+// pause lets a source that sends too much wait: its octets stay where they are until TCP stops it.
+func (c *conn) pause() {
+	n := c.handled
+	if c.handled = 0; c.flow.Partner != "" || c.kind == dialledConn {
+		return
+	}
+	wait := c.t.limit.wait(c.flow.Flow, n)
+	if wait == 0 {
+		return
+	}
+	later := time.NewTimer(wait)
+	defer later.Stop()
+	select {
+	case <-later.C:
+	case <-c.t.ending:
 	}
 }
 
@@ -133,6 +153,7 @@ func (c *conn) feed(f *sip.Framer) (whole int, closing bool) {
 			c.doubt(b, msg, err)
 			closing = true
 		case ping:
+			c.handled++
 			_ = c.send(pong) // when it fails, the reader notices
 		case msg == nil:
 			return whole, false
@@ -141,6 +162,7 @@ func (c *conn) feed(f *sip.Framer) (whole int, closing bool) {
 			closing = true
 		default:
 			whole++
+			c.handled++
 			closing = c.t.take(b, c.flow, msg)
 		}
 		if b.full() {

@@ -49,6 +49,7 @@ type Config struct {
 	MaxConnsPerSource int            // of one address (IPv6: one /64); 0: 1,000
 	Idle              time.Duration  // a phone's connection without traffic is closed; 0: 10 min
 	Resolver          Resolver       // nil: NewDNS()
+	Overload          Overload       // the zero value: no limits
 }
 
 // ErrGone says that the path of a flow is no more: its connection ended, or the socket is not ours.
@@ -68,6 +69,7 @@ type Transport struct {
 	cfg      Config
 	identify func(*sip.Flow) roam.OfficeID
 	limits   limits
+	limit    *limiter
 	log      zerolog.Logger
 	noisy    zerolog.Logger // for what a stranger can cause as often as he likes
 	count    *counters
@@ -82,6 +84,7 @@ type Transport struct {
 	taps     atomic.Pointer[[]*Tap] // never changed, only replaced, under mu
 	receiver Receiver               // set by Serve before anything reads
 	wg       sync.WaitGroup         // everything Serve must wait for
+	ending   chan struct{}          // closed when Serve begins to end
 
 	mu      sync.RWMutex // guards what follows
 	state   state
@@ -137,8 +140,10 @@ func New(cfg Config, identify func(*sip.Flow) roam.OfficeID, m *metric.Set, log 
 		conns:   map[uint64]*conn{},
 		pool:    map[sip.Hop]*dialing{},
 		sources: map[netip.Addr]int{},
+		ending:  make(chan struct{}),
 	}
 	t.count = newCounters(m, t.connections)
+	t.limit = newLimiter(cfg.Overload, m, log)
 	t.batches.New = func() any { return newBatch(&t.batches) }
 	return t
 }
@@ -175,6 +180,7 @@ func (t *Transport) Serve(ctx context.Context, r Receiver) error {
 func (t *Transport) close() {
 	t.mu.Lock()
 	t.state = ended
+	close(t.ending)
 	conns := make([]*conn, 0, len(t.conns))
 	for _, c := range t.conns {
 		conns = append(conns, c)

@@ -83,8 +83,10 @@ func (s *socket) serve() error {
 
 func (s *socket) receive(packets []packet) {
 	b := s.t.batches.Get().(*batch)
+	now := s.t.limit.now()
 	for _, p := range packets {
 		switch {
+		case !s.t.limit.admit(p.from, now): // first: what is dropped must cost nothing
 		case noise(p.b):
 		case isSTUN(p.b):
 			s.answerSTUN(p)

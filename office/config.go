@@ -10,6 +10,7 @@ import (
 	"github.com/siproam/siproam/registrar"
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/routesrv"
+	"github.com/siproam/siproam/sip/transport"
 )
 
 // Config is the whole of office.yaml. Each role's own Config stands under its section.
@@ -26,6 +27,7 @@ type Config struct {
 	URI           string             `yaml:"uri"`            // how other offices reach us; published in Redis
 	Advertise     netip.Addr         `yaml:"advertise"`      // SIP and media address told to anyone outside local_networks
 	LocalNetworks []netip.Prefix     `yaml:"local_networks"` // these see the address of the interface they came in on
+	Overload      transport.Overload `yaml:"overload"`       // how much one source may send
 	Media         media.Config       `yaml:"media"`          //
 	Numbers       roam.Numbers       `yaml:"numbers"`        // how people dial here
 	Users         Users              `yaml:"users"`          //
@@ -93,6 +95,7 @@ func DefaultConfig() Config {
 	return Config{
 		Roles:        []string{"registrar", "softswitch"},
 		Listen:       []string{"udp:0.0.0.0:5060", "tcp:0.0.0.0:5060"},
+		Overload:     transport.DefaultOverload(),
 		Media:        media.DefaultConfig(),
 		Numbers:      roam.Numbers{Emergency: []string{"911", "112"}},
 		Users:        Users{Source: "state"},

@@ -124,6 +124,7 @@ func (o *Office) wire(cfg Config) (err error) {
 		return err
 	}
 	o.layer.OnClosed(o.reg.Closed)
+	o.reg.OnBound(o.transport.Vouch)
 	o.table = dialog.New(o.loop, o.layer, o.mux(), o.log)
 	o.sw.Serve(o.reg, o.table)
 	o.layer.Handle(o.table)

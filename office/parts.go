@@ -39,6 +39,7 @@ func transportConfig(cfg Config, p *partners, boot uint64) (transport.Config, er
 	tc := transport.Config{
 		Listen: cfg.Listen, PartnerListen: cfg.PartnerListen, PartnerTLS: p.tls(), PhoneTLS: p.phones(), Advertise: cfg.Advertise,
 		LocalNetworks: cfg.LocalNetworks, Boot: boot, DSCP: signallingDSCP,
+		Overload: cfg.Overload,
 	}
 	if cfg.URI == "" {
 		return tc, nil

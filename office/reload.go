@@ -69,6 +69,7 @@ func (o *Office) Reload(ctx context.Context, cfg Config) (kept []string, err err
 	}); err != nil {
 		return nil, fmt.Errorf("reload: %w", err)
 	}
+	o.transport.Overload(cfg.Overload)
 	if was.Log.Level != cfg.Log.Level {
 		SetLevel(cfg.Log.Level)
 	}

@@ -30,6 +30,7 @@ func (c *Config) Validate() error {
 	var f findings
 	f.names(c)
 	f.listeners(c)
+	f.section("overload", c.Overload.Validate())
 	f.section("media", c.Media.Validate())
 	f.section("numbers", plan.Validate(&c.Numbers))
 	f.section("registration", c.Registration.Validate())

@@ -58,13 +58,17 @@ func (t *tenants) remove(u roam.UserID) {
 	t.few = slices.DeleteFunc(t.few, func(f roam.UserID) bool { return f == u })
 }
 
+// OnBound has fn told when a flow begins to carry bindings, and when it carries none any more. It is called before
+// the loop runs.
+func (s *Server) OnBound(fn func(f roam.Flow, carries bool)) { s.onBound = fn }
+
 // index replaces the flows under which user is known; now is borrowed.
 func (s *Server) index(user roam.UserID, old, now []roam.Flow) []roam.Flow {
 	if slices.Equal(old, now) {
 		return old
 	}
 	for _, f := range old {
-		if slices.Contains(now, f) {
+		if f == (roam.Flow{}) || slices.Contains(now, f) {
 			continue
 		}
 		t := s.flows[f]
@@ -73,11 +77,15 @@ func (s *Server) index(user roam.UserID, old, now []roam.Flow) []roam.Flow {
 		} else {
 			delete(s.flows, f)
 			delete(s.ended, f)
+			s.onBound(f, false)
 		}
 	}
 	for _, f := range now {
 		if f != (roam.Flow{}) {
 			t := s.flows[f]
+			if t.len() == 0 {
+				s.onBound(f, true)
+			}
 			t.add(user)
 			s.flows[f] = t
 		}

@@ -39,9 +39,26 @@ func TestTenants(t *testing.T) {
 	}
 }
 
+// TestOnBound: a flow is told of with its first user, and with its last.
+func TestOnBound(t *testing.T) {
+	var told []string
+	s := &Server{flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{}}
+	s.OnBound(func(f roam.Flow, carries bool) { told = append(told, fmt.Sprint(f.Conn, carries)) })
+	one, two := roam.Flow{Conn: 1}, roam.Flow{Conn: 2}
+	alice := s.index("alice", nil, []roam.Flow{one, {}})
+	bob := s.index("bob", nil, []roam.Flow{one})
+	alice = s.index("alice", alice, []roam.Flow{one, two})
+	alice = s.index("alice", alice, []roam.Flow{two})
+	s.index("bob", bob, nil)
+	s.index("alice", alice, nil)
+	if want := []string{"1 true", "2 true", "1 false", "2 false"}; !slices.Equal(told, want) {
+		t.Errorf("told %v, want %v", told, want)
+	}
+}
+
 // BenchmarkIndex is what one more user of a flow costs that has 10,000.
 func BenchmarkIndex(b *testing.B) {
-	s := &Server{flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{}}
+	s := &Server{flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{}, onBound: func(roam.Flow, bool) {}}
 	proxy := []roam.Flow{{Conn: 1}}
 	for i := range 10_000 {
 		s.index(roam.UserID(fmt.Sprintf("%05d@north.example", i)), nil, proxy)

@@ -107,6 +107,7 @@ type Server struct {
 	domains  map[roam.OfficeID][]string // of partners, as R says
 	flows    map[roam.Flow]tenants      // whose bindings a flow carries
 	ended    map[roam.Flow]bool         // connections that are gone, and have bindings
+	onBound  func(roam.Flow, bool)      // never nil
 
 	order    []roam.UserID    // of users; see sorted
 	waits    map[uint64]*wait // requests that wait for a core's Answer
@@ -132,6 +133,7 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Swit
 		users: map[roam.UserID]*subscriber{}, names: map[string]*subscriber{}, visitors: map[roam.UserID][]*visitor{},
 		guests: map[roam.OfficeID]int{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{},
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),
+		onBound: func(roam.Flow, bool) {},
 	}
 	s.count(m)
 	if err := s.loadKeys(context.Background()); err != nil {

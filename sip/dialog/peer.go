@@ -69,8 +69,8 @@ func (p *peer) route() (uri string, routes []string, next string) {
 }
 
 // destination is where a request to p goes: down the flow while that lives, when p is a
-// phone or a partner, or when the flow leads to the next hop; else where the next hop is
-// (12.2.1.1, RFC 5626 5.3).
+// phone or a partner, or when the flow is a connection to the next hop; else where the next
+// hop is (12.2.1.1, RFC 5626 5.3), by what transport its length allows (18.1.1).
 func (d *Dialog) destination(p *peer) transaction.Destination {
 	_, _, next := p.route()
 	u, err := sip.ParseURI([]byte(next))
@@ -85,8 +85,11 @@ func (d *Dialog) destination(p *peer) transaction.Destination {
 	return transaction.Destination{URI: u}
 }
 
-// leadsTo says that f ends where u says, so that nothing need be resolved.
+// leadsTo says that f is a connection to where u says, so that nothing need be resolved.
 func leadsTo(f *sip.Flow, u sip.URI) bool {
+	if !f.Transport.Stream() {
+		return false
+	}
 	ip, err := netip.ParseAddr(strings.Trim(u.Host, "[]"))
 	if err != nil || ip.Unmap() != f.Remote.Addr().Unmap() {
 		return false

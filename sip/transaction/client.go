@@ -19,6 +19,8 @@ type Client struct {
 	on    func(res *sip.Message, err error)
 
 	hops      []sip.Hop // still to try
+	big       bool      // too long for UDP: hops has streams first (18.1.1)
+	ack       bool      // an ACK to a 2xx: sent once, and that is all
 	first     attempt   // most requests have but one
 	try       *attempt  // the one under way, or the last
 	over      bool      // on has had its last word
@@ -60,7 +62,14 @@ func (l *Layer) Request(to Destination, build func(w *sip.Writer, f *sip.Flow) e
 		}
 		return c
 	}
-	loop.Ask(l.loop, reachFor, func(ctx context.Context) ([]sip.Hop, error) { return l.sender.Reach(ctx, to.URI) },
+	c.reach(to.URI)
+	return c
+}
+
+// reach finds the hops of u and tries them.
+func (c *Client) reach(u sip.URI) {
+	sender := c.layer.sender
+	loop.Ask(c.layer.loop, reachFor, func(ctx context.Context) ([]sip.Hop, error) { return sender.Reach(ctx, u) },
 		func(hops []sip.Hop, err error) {
 			if err != nil {
 				c.finish(nil, unreachable(err))
@@ -69,7 +78,6 @@ func (l *Layer) Request(to Destination, build func(w *sip.Writer, f *sip.Flow) e
 			c.hops = hops
 			c.next(roam.NoRoute)
 		})
-	return c
 }
 
 // unreachable is a transport's error as a refusal: the other end is away (8.1.3.1).
@@ -93,10 +101,17 @@ func (c *Client) next(err error) {
 	hop := c.hops[0]
 	c.hops = c.hops[1:]
 	sender := c.layer.sender
-	loop.Ask(c.layer.loop, reachFor, func(ctx context.Context) (*sip.Flow, error) { return sender.Open(ctx, hop) },
+	loop.Ask(c.layer.loop, c.patience(hop), func(ctx context.Context) (*sip.Flow, error) { return sender.Open(ctx, hop) },
 		func(f *sip.Flow, err error) {
-			if err == nil && !c.cancelled {
+			switch {
+			case err != nil:
+				c.noStream(hop)
+			case c.cancelled:
+			case c.outgrows(f):
+				c.preferStreams(hop)
+			default:
 				if err = c.send(f); err == nil {
+					c.settleOn(hop)
 					return
 				}
 			}
@@ -107,6 +122,11 @@ func (c *Client) next(err error) {
 // send begins a client transaction on f.
 func (c *Client) send(f *sip.Flow) error {
 	l := c.layer
+	if c.ack {
+		l.sendAck(f, c.build)
+		c.finish(nil, nil)
+		return nil
+	}
 	if err := c.build(&l.request, f); err != nil {
 		return err
 	}
@@ -187,20 +207,8 @@ func (l *Layer) Ack(to Destination, build func(w *sip.Writer, f *sip.Flow) error
 		l.sendAck(to.Flow, build)
 		return
 	}
-	sender := l.sender
-	loop.Ask(l.loop, 2*reachFor, func(ctx context.Context) (f *sip.Flow, err error) {
-		hops, err := sender.Reach(ctx, to.URI)
-		for _, h := range hops {
-			if f, err = sender.Open(ctx, h); err == nil {
-				return f, nil
-			}
-		}
-		return nil, err
-	}, func(f *sip.Flow, err error) {
-		if err == nil && f != nil {
-			l.sendAck(f, build)
-		}
-	})
+	c := &Client{layer: l, build: build, ack: true, on: func(*sip.Message, error) {}}
+	c.reach(to.URI)
 }
 
 // sendAck sends an ACK; when it is lost, the 2xx comes again.

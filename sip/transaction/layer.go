@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -41,6 +42,7 @@ type Layer struct {
 	merged  map[uint64]*Server                  // those outside dialogs, by mergeHash (8.2.2.2)
 	clients map[uint64]*attempt                 // by clientHash
 	byFlow  map[roam.Flow]map[*attempt]struct{} // those without a final response, of connections
+	noTCP   map[string]time.Time                // hops (ip:port) that took no connection, until then UDP
 	most    int
 	now     *Server // whose handler runs
 
@@ -75,7 +77,7 @@ func NewLayer(lo *loop.Loop, s Sender, m *metric.Set, log zerolog.Logger) *Layer
 		clients: map[uint64]*attempt{}, byFlow: map[roam.Flow]map[*attempt]struct{}{},
 		answered: newLeftover(lo, timerJ), confirmed: newLeftover(lo, timerI),
 		kept: loop.NewRecent[packet](lo, timerJ, leftoversMost), refused: loop.NewRecent[packet](lo, timerD, leftoversMost),
-		settled: loop.NewRecent[struct{}](lo, timerK, leftoversMost)}
+		noTCP: map[string]time.Time{}, settled: loop.NewRecent[struct{}](lo, timerK, leftoversMost)}
 	repeated := m.Counter("sip_retransmissions_total", "Messages sent again, or received again and absorbed.", "direction")
 	l.repeatedOut, l.repeatedIn = repeated.With("out"), repeated.With("in")
 	l.overload = m.Overload()

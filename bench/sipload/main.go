@@ -36,7 +36,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.target, "target", "127.0.0.1:5060", "the server's UDP address")
-	flag.StringVar(&o.mode, "mode", "reg", "reg, rereg, call, first or hold")
+	flag.StringVar(&o.mode, "mode", "reg", "reg, rereg, call, first, hold or trickle")
 	flag.StringVar(&o.realm, "realm", "bench.test", "domain and realm")
 	flag.StringVar(&o.format, "format", "u%05d", "user name of user n")
 	flag.StringVar(&o.password, "password", "secret", "every user's password")
@@ -47,7 +47,7 @@ func main() {
 	flag.IntVar(&o.callee, "callee", 5090, "the callee's port")
 	flag.DurationVar(&o.warm, "warm", 2*time.Second, "before measuring")
 	flag.DurationVar(&o.measured, "dur", 5*time.Second, "measured")
-	flag.IntVar(&o.calls, "calls", 1000, "hold: how many")
+	flag.IntVar(&o.calls, "calls", 1000, "hold, trickle: how many")
 	flag.DurationVar(&o.every, "every", 0, "a line for each such part of -dur; 0: one line")
 	flag.IntVar(&o.pid, "pid", 0, "the server's process: its CPU time and that of its children is accounted")
 	flag.BoolVar(&o.register, "register", false, "call: register callers and callee first")
@@ -89,6 +89,9 @@ func (o *options) once() bool { return o.mode == "first" || o.mode == "hold" }
 
 // run does the work and prints what it cost.
 func run(o *options) error {
+	if o.mode == "trickle" {
+		return trickle(o)
+	}
 	to, err := net.ResolveUDPAddr("udp", o.target)
 	if err != nil {
 		return err

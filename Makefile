@@ -5,12 +5,12 @@ LDFLAGS := -s -w -X github.com/siproam/siproam/cli.Version=$(VERSION)
 PREFIX  ?= /usr/local
 GO      ?= go
 
-.PHONY: build test unit endpoints check fuzz bench install dist clean
+.PHONY: build test unit endpoints check fuzz fuzz-short bench install dist clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o siproam .
 
-test: unit endpoints
+test: unit fuzz-short endpoints
 
 # Go only: no root, nothing beyond loopback.
 unit:
@@ -36,6 +36,10 @@ check:
 FUZZTIME ?= 60s
 fuzz:
 	scripts/fuzz $(FUZZTIME)
+
+# Under a minute once it is compiled: what a change broke at once.
+fuzz-short:
+	scripts/fuzz 2s
 
 bench:
 	scripts/bench

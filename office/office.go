@@ -125,7 +125,9 @@ func (o *Office) wire(cfg Config) (err error) {
 	}
 	o.layer.OnClosed(o.reg.Closed)
 	o.reg.OnBound(o.transport.Vouch)
-	o.table = dialog.New(o.loop, o.layer, o.mux(), o.log)
+	mux := o.mux()
+	o.table = dialog.New(o.loop, o.layer, mux, o.log)
+	o.table.Require(mux.Required)
 	o.sw.Serve(o.reg, o.table)
 	o.layer.Handle(o.table)
 	o.measure()
@@ -134,7 +136,7 @@ func (o *Office) wire(cfg Config) (err error) {
 
 // mux says which role takes what; what belongs to a dialog never gets here.
 func (o *Office) mux() *transaction.Mux {
-	m := transaction.NewMux("path", "outbound") // not replaces nor timer: nobody here does what they promise
+	m := transaction.NewMux("outbound") // not path, replaces nor timer: nobody here does what they promise
 	for _, method := range []sip.Method{sip.REGISTER, sip.OPTIONS} {
 		m.Handle(method, "", o.reg)
 	}

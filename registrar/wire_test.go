@@ -114,7 +114,7 @@ func (o *site) start() {
 	if o.reg, err = New(o.cfg, o.loop, o.layer, o.file, o.sw, o.w.r.from(o), nil, o.m, zerolog.New(&o.log)); err != nil {
 		t.Fatal(err)
 	}
-	m := transaction.NewMux("path", "outbound")
+	m := transaction.NewMux("outbound")
 	m.Handle(sip.REGISTER, "", o.reg)
 	m.Handle(sip.OPTIONS, "", o.reg)
 	m.Handle(sip.NOTIFY, "reg", o.reg)

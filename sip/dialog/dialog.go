@@ -51,6 +51,8 @@ type Table struct {
 	next transaction.Handler
 	log  zerolog.Logger
 
+	required func(req *sip.Message) error // of Require; nil: nothing is checked
+
 	dialogs map[id]*Dialog                     // early ones of forks included
 	invites map[id]*Dialog                     // our INVITEs, while a 2xx of a fork may come
 	waiting map[roam.Flow]map[*Dialog]struct{} // unanswered INVITEs of connections
@@ -66,6 +68,9 @@ func New(l *loop.Loop, tl *transaction.Layer, next transaction.Handler, log zero
 	tl.OnClosed(t.closed)
 	return t
 }
+
+// Require has required asked about each in-dialog request but ACK: its error is the answer (8.2.2.3).
+func (t *Table) Require(required func(req *sip.Message) error) { t.required = required }
 
 // Len is the number of dialogs, early ones included.
 func (t *Table) Len() int { return t.live }

@@ -26,6 +26,11 @@ func (d *Dialog) request(tx *transaction.Server, req *sip.Message) error {
 		return roam.Stale
 	}
 	p.seq = req.CSeq()
+	if d.table.required != nil {
+		if err := d.table.required(req); err != nil {
+			return err
+		}
+	}
 	d.moved(req.Flow)
 	switch {
 	case req.Method() == sip.BYE:

@@ -189,6 +189,33 @@ func TestSequence(t *testing.T) {
 	})
 }
 
+// 8.2.2.3: a request that wants an extension we do not have is refused and the dialog goes on; an ACK never is.
+func TestRequireInDialog(t *testing.T) {
+	run(t, 40*time.Second, func(t *testing.T, o *office) {
+		o.called(false)
+		o.Do(func() {
+			o.table.Require(transaction.NewMux("outbound").Required)
+			o.leg.d.Respond(o.tx, Answer{Code: 200})
+		})
+		o.Take()
+		o.In(phone, o.theirs("ACK", 1, "ack", "Require: timer"))
+		o.Sleep(10 * time.Second)
+		lines(t, "200 that was acknowledged", o.Take())
+		for n, method := range []string{"INVITE", "UPDATE", "BYE"} {
+			o.In(phone, o.theirs(method, 2+n, method, "Require: outbound, timer\nProxy-Require: fish\nContact: <sip:a@192.0.2.77>"))
+			got := o.One()
+			if !strings.HasPrefix(got.Line(), "SIP/2.0 420") || !strings.Contains(got.Text, "\r\nUnsupported: timer\r\nUnsupported: fish\r\n") {
+				t.Errorf("%s: got %q, want 420 with what is not supported", method, got.Text)
+			}
+			o.In(phone, o.theirs("ACK", 2+n, method, ""))
+		}
+		if !o.leg.d.Confirmed() {
+			t.Error("the dialog is over, want it to go on")
+		}
+		o.hangUp()
+	})
+}
+
 // 14.2: while their INVITE is unanswered another gets 500 with Retry-After, while ours is, 491.
 func TestGlare(t *testing.T) {
 	run(t, 40*time.Second, func(t *testing.T, o *office) {

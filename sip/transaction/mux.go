@@ -58,7 +58,7 @@ func (m *Mux) ServeSIP(tx *Server, req *sip.Message) error {
 	if err := hopsLeft(req); err != nil {
 		return err
 	}
-	if err := m.required(req); err != nil { // 8.2.2.3
+	if err := m.Required(req); err != nil { // 8.2.2.3
 		return err
 	}
 	if req.Method() == sip.INVITE && req.Value(sip.Contact) == nil { // 8.1.1.8
@@ -104,8 +104,9 @@ func hopsLeft(req *sip.Message) error {
 	return nil
 }
 
-// required refuses what needs an extension we do not have, naming each.
-func (m *Mux) required(req *sip.Message) error {
+// Required refuses what needs an extension we do not have, naming each (8.2.2.3). It is not asked about ACK and
+// CANCEL, which are never refused for one.
+func (m *Mux) Required(req *sip.Message) error {
 	var unknown []sip.Field
 	for _, n := range [...]sip.Name{sip.Require, sip.ProxyRequire} {
 		for tag := range req.Values(n) {

@@ -15,7 +15,7 @@ func TestMux(t *testing.T) {
 			return tx.Reply(200, sip.Field{Name: sip.Subject, Value: name})
 		})
 	}
-	m := NewMux("replaces", "timer")
+	m := NewMux("replaces", "timer") // as one that could
 	m.Handle(sip.INVITE, "", role("switch"))
 	m.Handle(sip.OPTIONS, "", role("switch"))
 	m.Handle(sip.REGISTER, "", role("registrar"))

@@ -141,6 +141,9 @@ func (m *Message) FromTag() string { return string(m.text(m.fromTag)) }
 // ToTag is the To tag, "" when absent.
 func (m *Message) ToTag() string { return string(m.text(m.toTag)) }
 
+// Tags is both tags as they stand, borrowed; nil or empty when absent.
+func (m *Message) Tags() (from, to []byte) { return m.text(m.fromTag), m.text(m.toTag) }
+
 // From is the From address.
 func (m *Message) From() (Address, error) { return ParseAddress(m.Value(From)) }
 

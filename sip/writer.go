@@ -128,10 +128,20 @@ func (w *Writer) Request(method string, uri string) {
 	w.line = len(w.b)
 }
 
-// Add writes one header field.
-func (w *Writer) Add(n Name, value string) {
+// Add writes one header field, whose value may come in parts.
+func (w *Writer) Add(n Name, value ...string) {
 	w.name(n)
-	w.value(value)
+	for _, part := range value {
+		w.value(part)
+	}
+	w.endLine()
+}
+
+// AddCSeq writes CSeq.
+func (w *Writer) AddCSeq(seq uint32, method string) {
+	w.name(CSeq)
+	w.b = append(strconv.AppendUint(w.b, uint64(seq), 10), ' ')
+	w.value(method)
 	w.endLine()
 }
 

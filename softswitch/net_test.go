@@ -404,6 +404,9 @@ func (p *phone) Ended(e dialog.End) {
 		e.Res = e.Res.Keep()
 		p.got = append(p.got, e.Res.Status())
 	}
+	if e.Req != nil {
+		e.Req = e.Req.Keep()
+	}
 	p.ended = append(p.ended, e)
 	if p.onEnd != nil {
 		p.onEnd()

@@ -25,21 +25,18 @@ func (d *Dialog) Bye(code int, reason string) {
 			d.end(End{}) // answered, or its connection is gone
 		}
 	default:
-		d.hangUp(&reason)
+		d.hangUp(reason)
 	}
 }
 
 // hangUp sends what a confirmed dialog needs to end: the ACK the leg owes, and BYE. A UAS
 // sends its BYE once its 2xx is acknowledged, or that has taken too long (15).
-func (d *Dialog) hangUp(reason *string) {
-	if reason == nil {
-		reason = new(string)
-	}
-	if d.ack != nil && d.ack.peer == nil {
+func (d *Dialog) hangUp(reason string) {
+	if d.ack != nil && !d.ack.written {
 		d.Ack("", nil)
 	}
-	if d.byeReason = reason; len(d.unacked) == 0 {
-		d.sendBye(*reason)
+	if d.byes, d.byeReason = true, reason; d.unacked == nil {
+		d.sendBye(reason)
 	}
 	d.end(End{})
 }
@@ -47,7 +44,7 @@ func (d *Dialog) hangUp(reason *string) {
 // sendBye sends the BYE. The dialog stays in the table until it is answered, for the
 // other end's BYE may cross it.
 func (d *Dialog) sendBye(reason string) {
-	d.byeReason = &reason
+	d.byes = true
 	d.seq++
 	seq, p := d.seq, d.peer
 	d.table.tl.Request(d.destination(p), func(w *sip.Writer, _ *sip.Flow) error {

@@ -8,6 +8,8 @@
 package dialog
 
 import (
+	"hash/maphash"
+
 	"github.com/rs/zerolog"
 
 	"github.com/siproam/siproam/loop"
@@ -36,13 +38,10 @@ type Guard interface {
 // End says why a dialog, early or confirmed, is over.
 type End struct {
 	Res    *sip.Message // the final response that refused our INVITE, or said that there is no dialog; else nil
-	Req    *sip.Message // the BYE or CANCEL that ended it, else nil; it owns its bytes
+	Req    *sip.Message // the BYE or CANCEL that ended it, else nil; valid until Ended returns
 	Err    error        // roam.Timeout, no ACK, a lost connection; else nil
 	Remote bool         // the other end did it
 }
-
-// id names a dialog (12): "" as remote while only our own INVITE is meant.
-type id struct{ callID, local, remote string }
 
 // Table is all dialogs of one office: the Handler before the Mux.
 type Table struct {
@@ -53,17 +52,24 @@ type Table struct {
 
 	required func(req *sip.Message) error // of Require; nil: nothing is checked
 
-	dialogs map[id]*Dialog                     // early ones of forks included
-	invites map[id]*Dialog                     // our INVITEs, while a 2xx of a fork may come
+	dialogs map[uint64]*Dialog                 // by key, early ones of forks included
+	forked  *loop.Recent[struct{}]             // keys of our answered INVITEs, while a 2xx of a fork may come, and of what lost
 	waiting map[roam.Flow]map[*Dialog]struct{} // unanswered INVITEs of connections
 	live    int                                // those whose Ended has not come
+	seed    maphash.Seed
+	scratch []byte
 }
+
+// lateMost is how many answered INVITEs may still hear of a fork; beyond, the oldest are forgotten, whose
+// forks would have answered long ago.
+const lateMost = 1 << 19
 
 // New makes a table. What belongs to no dialog goes to next; an in-dialog request
 // (To tag) that matches none is answered 481.
 func New(l *loop.Loop, tl *transaction.Layer, next transaction.Handler, log zerolog.Logger) *Table {
 	t := &Table{loop: l, tl: tl, next: next, log: log,
-		dialogs: map[id]*Dialog{}, invites: map[id]*Dialog{}, waiting: map[roam.Flow]map[*Dialog]struct{}{}}
+		dialogs: map[uint64]*Dialog{}, forked: loop.NewRecent[struct{}](l, 64*transaction.T1, lateMost), // a forking proxy may bring a 2xx that long (13.2.2.4)
+		waiting: map[roam.Flow]map[*Dialog]struct{}{}, seed: maphash.MakeSeed()}
 	tl.Stray(t.stray)
 	tl.OnClosed(t.closed)
 	return t
@@ -75,13 +81,21 @@ func (t *Table) Require(required func(req *sip.Message) error) { t.required = re
 // Len is the number of dialogs, early ones included.
 func (t *Table) Len() int { return t.live }
 
+// key names a dialog (12) in 64 bits under a seed of the process: two of a hundred thousand meet in no
+// office's lifetime. remote is empty where only our own INVITE is meant.
+func key[T string | []byte](t *Table, callID, local, remote T) uint64 {
+	t.scratch = append(append(append(append(append(t.scratch[:0], callID...), 0), local...), 0), remote...)
+	return maphash.Bytes(t.seed, t.scratch)
+}
+
 // ServeSIP is transaction.Handler's (12.2.2).
 func (t *Table) ServeSIP(tx *transaction.Server, req *sip.Message) error {
-	local, ack := req.ToTag(), req.Method() == sip.ACK
-	if local == "" && !ack {
+	remote, local := req.Tags()
+	ack := req.Method() == sip.ACK
+	if len(local) == 0 && !ack {
 		return t.next.ServeSIP(tx, req)
 	}
-	d := t.dialogs[id{req.CallID(), local, req.FromTag()}]
+	d := t.dialogs[key(t, req.Value(sip.CallID), local, remote)]
 	var err error = roam.NoDialog
 	if d != nil {
 		err = d.request(tx, req)
@@ -119,7 +133,7 @@ type Dialog struct {
 	callID, local string
 	self          string  // our From in requests, with the tag
 	peer          *peer   // the other end: of several forks the last heard of, then the one that answered
-	forks         []*peer // early dialogs; after the end, who answered too late
+	forks         []*peer // early dialogs
 	contact       func(f *sip.Flow) string
 	seq           uint32 // CSeq of our last request
 
@@ -131,9 +145,10 @@ type Dialog struct {
 	leaving   bool                // Bye was called while our INVITE was unanswered
 	inviting  bool                // a re-INVITE of ours is under way
 	invited   *transaction.Server // a re-INVITE of theirs is
-	unacked   map[uint32]*unacked // 2xx of ours without their ACK, by CSeq
+	unacked   *unacked            // 2xx of ours without their ACK
 	ack       *ack                // for the last 2xx of theirs
-	byeReason *string             // a BYE that waits for their ACK
+	byes      bool                // our BYE is under way, or waits for their ACK
+	byeReason string              // its Reason
 }
 
 // ID is Call-ID, local tag, remote tag ("" before the first response).
@@ -154,11 +169,11 @@ func (d *Dialog) Heard() bool { return d.client == nil || d.client.Heard() }
 func (d *Dialog) Confirmed() bool { return d.phase == confirmed }
 
 // enter puts d into the table under the tag of p.
-func (d *Dialog) enter(p *peer) { d.table.dialogs[id{d.callID, d.local, p.tag}] = d }
+func (d *Dialog) enter(p *peer) { d.table.dialogs[key(d.table, d.callID, d.local, p.tag)] = d }
 
 // leave takes d out from under the tag of p.
 func (d *Dialog) leave(p *peer) {
-	if at := (id{d.callID, d.local, p.tag}); d.table.dialogs[at] == d {
+	if at := key(d.table, d.callID, d.local, p.tag); d.table.dialogs[at] == d {
 		delete(d.table.dialogs, at)
 	}
 }
@@ -171,13 +186,13 @@ func (d *Dialog) end(e End) {
 	d.phase = closing
 	d.table.live--
 	d.answered()
-	for _, tx := range []*transaction.Server{d.server, d.invited} {
+	for _, tx := range [...]*transaction.Server{d.server, d.invited} {
 		if tx != nil && !tx.Answered() {
 			_ = tx.Reply(487) // a lost connection is why, then
 		}
 	}
 	d.server, d.invited = nil, nil
-	if d.byeReason == nil {
+	if !d.byes {
 		d.gone()
 	}
 	events := d.events
@@ -192,7 +207,7 @@ func (d *Dialog) end(e End) {
 // gone forgets the dialog.
 func (d *Dialog) gone() {
 	d.phase = over
-	for _, u := range d.unacked {
+	for u := d.unacked; u != nil; u = u.next {
 		u.stop()
 	}
 	d.unacked = nil
@@ -200,7 +215,7 @@ func (d *Dialog) gone() {
 	for _, p := range d.forks {
 		d.leave(p)
 	}
-	d.forks = nil // from now on: those that answered too late
+	d.forks = nil
 }
 
 // answered takes d from those that wait for the answer to a connection's INVITE.

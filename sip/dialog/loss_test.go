@@ -128,9 +128,9 @@ func lossy(t *testing.T, seed uint64) (answered int) {
 	what := fmt.Sprintf("seed %d, loss %.1f, rings %d, talks %d, who %d, again %v", seed, loss, rings, talks, who, again)
 	for _, s := range []*side{a, b} {
 		on(s, func() {
-			if s.table.Len() != 0 || len(s.table.dialogs) != 0 || len(s.table.invites) != 0 || s.tl.Len() != 0 || s.loop.Timers() != 0 {
+			if s.table.Len() != 0 || len(s.table.dialogs) != 0 || s.table.forked.Len() != 0 || s.tl.Len() != 0 || s.loop.Timers() != 0 {
 				t.Errorf("%s: %s left %d live, %d dialogs, %d invites, %d transactions, %d timers", what, s.name,
-					s.table.Len(), len(s.table.dialogs), len(s.table.invites), s.tl.Len(), s.loop.Timers())
+					s.table.Len(), len(s.table.dialogs), s.table.forked.Len(), s.tl.Len(), s.loop.Timers())
 			}
 		})
 	}

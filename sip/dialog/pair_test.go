@@ -76,7 +76,12 @@ func (l *leg) Request(tx *transaction.Server, req *sip.Message) {
 		l.on(tx, req)
 	}
 }
-func (l *leg) Ended(e End) { l.ended = append(l.ended, e) }
+func (l *leg) Ended(e End) {
+	if e.Req != nil {
+		e.Req = e.Req.Keep()
+	}
+	l.ended = append(l.ended, e)
+}
 
 // call has a invite b; b's leg answers as answer says. do runs while they are at it; at the end nothing may be left.
 func call(t *testing.T, answer func(d *Dialog, tx *transaction.Server), do func(a, b *side, la, lb *leg)) {
@@ -108,7 +113,7 @@ func call(t *testing.T, answer func(d *Dialog, tx *transaction.Server), do func(
 		sleep(a, b, 3*time.Minute)
 		for _, s := range []*side{a, b} {
 			s.loop.Do(ctx, func() {
-				if s.table.Len() != 0 || len(s.table.dialogs) != 0 || len(s.table.invites) != 0 || s.tl.Len() != 0 || s.loop.Timers() != 0 {
+				if s.table.Len() != 0 || len(s.table.dialogs) != 0 || s.table.forked.Len() != 0 || s.tl.Len() != 0 || s.loop.Timers() != 0 {
 					t.Errorf("%s: left %d dialogs, %d transactions, %d timers", s.name, s.table.Len(), s.tl.Len(), s.loop.Timers())
 				}
 			})

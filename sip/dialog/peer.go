@@ -3,7 +3,6 @@ package dialog
 import (
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/siproam/siproam/roam"
@@ -12,7 +11,7 @@ import (
 )
 
 // peer is the other end of a dialog: what 12.1 has each side keep of the other. It is a
-// value in the sense that an ACK keeps the one it was written for.
+// value in the sense that only target changes once its dialog is confirmed.
 type peer struct {
 	tag    string
 	addr   string   // our To in requests, with the tag
@@ -72,9 +71,14 @@ func (p *peer) route() (uri string, routes []string, next string) {
 // phone or a partner, or when the flow is a connection to the next hop; else where the next
 // hop is (12.2.1.1, RFC 5626 5.3), by what transport its length allows (18.1.1).
 func (d *Dialog) destination(p *peer) transaction.Destination {
+	if d.flow != nil && (d.byFlow || d.flow.Partner != "") {
+		if to, gone := d.table.tl.Target(roam.Target{Flow: d.flow.Flow}); gone == nil {
+			return to
+		}
+	}
 	_, _, next := p.route()
 	u, err := sip.ParseURI([]byte(next))
-	if d.flow != nil && (err != nil || d.byFlow || d.flow.Partner != "" || leadsTo(d.flow, u)) {
+	if d.flow != nil && (err != nil || leadsTo(d.flow, u)) {
 		if to, gone := d.table.tl.Target(roam.Target{Flow: d.flow.Flow}); gone == nil {
 			return to
 		}
@@ -117,7 +121,7 @@ func (d *Dialog) write(w *sip.Writer, p *peer, method sip.Method, seq uint32) {
 	w.Add(sip.From, d.self)
 	w.Add(sip.To, p.addr)
 	w.Add(sip.CallID, d.callID)
-	w.Add(sip.CSeq, strconv.FormatUint(uint64(seq), 10)+" "+method.String())
+	w.AddCSeq(seq, method.String())
 }
 
 func (d *Dialog) contactOn(f *sip.Flow) string {

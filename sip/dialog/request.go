@@ -67,9 +67,9 @@ func (d *Dialog) moved(f *sip.Flow) {
 
 // from is the fork that sent req.
 func (d *Dialog) from(req *sip.Message) *peer {
-	tag := req.FromTag()
+	tag, _ := req.Tags()
 	for _, p := range d.forks {
-		if p.tag == tag {
+		if p.tag == string(tag) {
 			return p
 		}
 	}
@@ -83,9 +83,9 @@ func (d *Dialog) bye(tx *transaction.Server, req *sip.Message) error {
 		return roam.NoDialog
 	}
 	err := tx.Reply(200)
-	d.end(End{Req: req.Keep(), Remote: true})
-	if d.byeReason != nil && len(d.unacked) > 0 { // ours is needless now
-		d.byeReason = nil
+	d.end(End{Req: req, Remote: true})
+	if d.byes && d.unacked != nil { // ours is needless now
+		d.byes = false
 		d.gone()
 	}
 	return err

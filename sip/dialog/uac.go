@@ -38,7 +38,6 @@ func (t *Table) Invite(in Invite, e Events) *Dialog {
 		max = 70
 	}
 	t.live++
-	t.invites[d.invite()] = d
 	d.client = t.tl.Request(in.To, func(w *sip.Writer, f *sip.Flow) error {
 		uri, routes, _ := d.peer.route()
 		w.Request("INVITE", uri)
@@ -49,16 +48,13 @@ func (t *Table) Invite(in Invite, e Events) *Dialog {
 		w.Add(sip.From, d.self)
 		w.Add(sip.To, d.peer.addr)
 		w.Add(sip.CallID, d.callID)
-		w.Add(sip.CSeq, "1 INVITE")
+		w.AddCSeq(1, "INVITE")
 		w.Add(sip.Contact, d.contactOn(f))
 		w.AddFields(in.Fields)
 		return w.End(in.Type, in.Body)
 	}, d.answer)
 	return d
 }
-
-// invite names our INVITE.
-func (d *Dialog) invite() id { return id{d.callID, d.local, ""} }
 
 // withTag is an address as From or To, with a tag.
 func withTag(a sip.Address, tag string) string {
@@ -76,8 +72,7 @@ func (d *Dialog) answer(res *sip.Message, err error) {
 		return
 	}
 	d.client = nil
-	// A forking proxy may bring other 2xx for that long (13.2.2.4).
-	d.table.loop.After(64*transaction.T1, func() { delete(d.table.invites, d.invite()) })
+	d.table.forked.Put(key(d.table, d.callID, d.local, ""), struct{}{})
 	switch {
 	case err != nil:
 		d.end(End{Err: err, Remote: !d.leaving})
@@ -124,7 +119,7 @@ func (d *Dialog) accepted(res *sip.Message) {
 	d.phase = confirmed
 	d.ack = &ack{seq: res.CSeq()}
 	if d.leaving { // CANCEL and 200 crossed (15)
-		d.hangUp(nil)
+		d.hangUp("")
 		return
 	}
 	d.events.Progress(res)
@@ -137,12 +132,13 @@ func (d *Dialog) heardFrom(f *sip.Flow) {
 	}
 }
 
-// ack is the ACK to a 2xx. It keeps who it was written for, so that it can be repeated.
+// ack is the ACK to a 2xx. It keeps what it was written with, so that it can be repeated.
 type ack struct {
-	seq  uint32
-	peer *peer // nil: not written yet
-	kind string
-	body []byte
+	seq     uint32
+	written bool
+	target  string
+	kind    string
+	body    []byte
 }
 
 // Ack acknowledges the latest 2xx of our INVITE or re-INVITE; it is repeated for each repetition of that 2xx.
@@ -150,14 +146,15 @@ func (d *Dialog) Ack(contentType string, body []byte) {
 	if d.ack == nil || d.phase == over {
 		return
 	}
-	p := *d.peer
-	d.ack.peer, d.ack.kind, d.ack.body = &p, contentType, slices.Clone(body)
-	d.sendAck(d.ack)
+	*d.ack = ack{seq: d.ack.seq, written: true, target: d.peer.target, kind: contentType, body: slices.Clone(body)}
+	d.sendAck(d.peer, d.ack)
 }
 
-func (d *Dialog) sendAck(a *ack) {
-	d.table.tl.Ack(d.destination(a.peer), func(w *sip.Writer, _ *sip.Flow) error {
-		d.write(w, a.peer, sip.ACK, a.seq)
+func (d *Dialog) sendAck(to *peer, a *ack) {
+	p := *to
+	p.target = a.target
+	d.table.tl.Ack(d.destination(&p), func(w *sip.Writer, _ *sip.Flow) error {
+		d.write(w, &p, sip.ACK, a.seq)
 		return w.End(a.kind, a.body)
 	})
 }
@@ -166,25 +163,29 @@ func (d *Dialog) sendAck(a *ack) {
 // was lost, or another fork, which lost (13.2.2.4). Others' 2xx are ignored: an answer
 // to them would let strangers have us send requests.
 func (t *Table) stray(res *sip.Message) {
-	at := id{res.CallID(), res.FromTag(), res.ToTag()}
+	callID := res.Value(sip.CallID)
+	local, remote := res.Tags()
+	at := key(t, callID, local, remote)
 	if d := t.dialogs[at]; d != nil && d.phase != early {
-		if d.ack != nil && d.ack.seq == res.CSeq() && d.ack.peer != nil {
-			d.sendAck(d.ack)
+		if d.ack != nil && d.ack.seq == res.CSeq() && d.ack.written {
+			d.sendAck(d.peer, d.ack)
 		}
 		return
 	}
-	d := t.invites[id{at.callID, at.local, ""}]
-	if d == nil || d.client != nil || res.CSeq() != 1 {
+	_, ours := t.forked.Get(key(t, callID, local, nil))
+	p := ofResponse(res, "")
+	if !ours || res.CSeq() != 1 || p.target == "" {
 		return
 	}
-	p := ofResponse(res, d.peer.target)
-	d.sendAck(&ack{seq: 1, peer: p})
-	if slices.ContainsFunc(d.forks, func(f *peer) bool { return f.tag == p.tag }) {
+	d := &Dialog{table: t, phase: over, callID: string(callID), local: string(local), self: string(res.Value(sip.From)), peer: p, // it has no leg
+		flow: res.Flow, byFlow: true}
+	d.sendAck(p, &ack{seq: 1, target: p.target})
+	if _, ending := t.forked.Get(at); ending {
 		return // its BYE is under way
 	}
-	d.forks = append(d.forks, p)
+	t.forked.Put(at, struct{}{})
 	t.tl.Request(d.destination(p), func(w *sip.Writer, _ *sip.Flow) error {
 		d.write(w, p, sip.BYE, 2)
 		return w.End("", nil)
-	}, func(*sip.Message, error) {}) // it has no leg
+	}, func(*sip.Message, error) {})
 }

@@ -26,7 +26,7 @@ func (t *Table) Accept(tx *transaction.Server, contact string, e Events) *Dialog
 		}
 		t.waiting[f][d] = struct{}{}
 	}
-	tx.OnCancel(func(cancel *sip.Message) { d.end(End{Req: cancel.Keep(), Remote: true}) })
+	tx.OnCancel(func(cancel *sip.Message) { d.end(End{Req: cancel, Remote: true}) })
 	return d
 }
 
@@ -94,8 +94,12 @@ func (d *Dialog) said(tx *transaction.Server, req *sip.Message, code int) {
 
 // unacked is a 2xx of ours that wants its ACK (13.3.1.4).
 type unacked struct {
+	d           *Dialog
+	seq         uint32 // CSeq
 	tx          *transaction.Server
-	repeat, end *loop.Timer
+	repeat, end loop.Timer
+	wait        time.Duration // repeat's latest
+	next        *unacked
 }
 
 func (u *unacked) stop() {
@@ -104,20 +108,21 @@ func (u *unacked) stop() {
 }
 
 func (d *Dialog) awaitAck(tx *transaction.Server, seq uint32) {
-	if d.unacked == nil {
-		d.unacked = map[uint32]*unacked{}
-	}
-	u := &unacked{tx: tx}
-	d.unacked[seq] = u
-	u.again(d.table.loop, transaction.T1)
-	u.end = d.table.loop.After(64*transaction.T1, func() { d.noAck(seq) })
+	u := &unacked{d: d, seq: seq, tx: tx, wait: transaction.T1, next: d.unacked}
+	d.unacked = u
+	d.table.loop.Set(&u.repeat, u.wait, u)
+	d.table.loop.Set(&u.end, 64*transaction.T1, u)
 }
 
-func (u *unacked) again(l *loop.Loop, after time.Duration) {
-	u.repeat = l.After(after, func() {
-		u.tx.Repeat()
-		u.again(l, min(2*after, transaction.T2))
-	})
+// Alarm is loop.Alarm's.
+func (u *unacked) Alarm(t *loop.Timer) {
+	if t == &u.end {
+		u.d.noAck(u.seq)
+		return
+	}
+	u.tx.Repeat()
+	u.wait = min(2*u.wait, transaction.T2)
+	u.d.table.loop.Set(&u.repeat, u.wait, u)
 }
 
 // noAck ends a dialog whose 2xx nobody confirmed.
@@ -132,14 +137,18 @@ func (d *Dialog) noAck(seq uint32) {
 // acked takes the ACK to a 2xx, or its time's end; found is false for a repetition. A BYE that had to
 // wait for it goes now (15).
 func (d *Dialog) acked(seq uint32) (found bool) {
-	u := d.unacked[seq]
+	at := &d.unacked
+	for *at != nil && (*at).seq != seq {
+		at = &(*at).next
+	}
+	u := *at
 	if u == nil {
 		return false
 	}
 	u.stop()
-	delete(d.unacked, seq)
-	if d.byeReason != nil && len(d.unacked) == 0 && d.phase == closing {
-		d.sendBye(*d.byeReason)
+	*at = u.next
+	if d.byes && d.unacked == nil && d.phase == closing {
+		d.sendBye(d.byeReason)
 	}
 	return true
 }

@@ -375,7 +375,7 @@ func TestRestore(t *testing.T) {
 			if !found {
 				t.Fatal("no state")
 			}
-			o.table.live, o.table.dialogs = 0, map[id]*Dialog{} // killed
+			o.table.live, o.table.dialogs = 0, map[uint64]*Dialog{} // killed
 			o.leg.d = o.table.Restore(s, &o.leg)
 		})
 		o.leg.on = func(tx *transaction.Server, _ *sip.Message) { o.leg.d.Respond(tx, Answer{Code: 200}) }

@@ -49,9 +49,9 @@ func run(t *testing.T, quiet time.Duration, script func(t *testing.T, o *office)
 		w.Sleep(quiet)
 		w.Do(func() {
 			d := o.table
-			if d.Len() != 0 || len(d.dialogs) != 0 || len(d.invites) != 0 || len(d.waiting) != 0 || o.tl.Len() != 0 || w.Loop.Timers() != 0 {
+			if d.Len() != 0 || len(d.dialogs) != 0 || d.forked.Len() != 0 || len(d.waiting) != 0 || o.tl.Len() != 0 || w.Loop.Timers() != 0 {
 				t.Errorf("left: %d live, %d dialogs, %d invites, %d waiting, %d transactions, %d timers",
-					d.Len(), len(d.dialogs), len(d.invites), len(d.waiting), o.tl.Len(), w.Loop.Timers())
+					d.Len(), len(d.dialogs), d.forked.Len(), len(d.waiting), o.tl.Len(), w.Loop.Timers())
 			}
 			if len(o.leg.ended) != 1 {
 				t.Errorf("ended %+v, want once", o.leg.ended)

@@ -125,6 +125,7 @@ func (o *Office) wire(cfg Config) (err error) {
 	}
 	o.layer.OnClosed(o.reg.Closed)
 	o.reg.OnBound(o.transport.Vouch)
+	o.layer.First(o.transport.Vouched, o.isEmergency)
 	mux := o.mux()
 	o.table = dialog.New(o.loop, o.layer, mux, o.log)
 	o.table.Require(mux.Required)

@@ -12,6 +12,7 @@ import (
 	"github.com/siproam/siproam/sip"
 	"github.com/siproam/siproam/sip/transport"
 	"github.com/siproam/siproam/softswitch"
+	"github.com/siproam/siproam/softswitch/plan"
 )
 
 // signalling is marked CS3 (RFC 4594 2.3).
@@ -19,6 +20,17 @@ const signallingDSCP = 24
 
 // attributes are the inter-office protocols and attributes of our softswitch, told in the office card (M11).
 var attributes = []string{"sip;transport=tls", "rtp", "srtp-end-to-end", "profile=1", "cdr=1"}
+
+// isEmergency says that a Request-URI is that of an emergency call (RFC 5031, or a number of ours). It is asked when there is too
+// much to do, by the transport's readers.
+func (o *Office) isEmergency(uri []byte) bool {
+	if sos := "urn:service:sos"; len(uri) >= len(sos) && strings.EqualFold(string(uri[:len(sos)]), sos) {
+		return true
+	}
+	u, err := sip.ParseURI(uri)
+	numbers := o.Config().Numbers
+	return err == nil && plan.Emergency(u.User, &numbers)
+}
 
 // card is what we say of ourselves (130, 330-340).
 func card(cfg Config) roam.Card {

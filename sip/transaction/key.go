@@ -28,9 +28,14 @@ func (l *Layer) clientHash(branch []byte, method sip.Method) uint64 {
 // ACK and CANCEL name the INVITE's (method says so). A request without the magic cookie
 // is named as RFC 2543 does. The key is borrowed until the next one is asked for.
 func (l *Layer) serverKey(m *sip.Message, method sip.Method) []byte {
+	l.key = appendServerKey(l.key[:0], m, method)
+	return l.key
+}
+
+func appendServerKey(k []byte, m *sip.Message, method sip.Method) []byte {
 	via := m.Value(sip.Via)
 	branch := branchOf(via)
-	k := append(l.key[:0], byte(method))
+	k = append(k, byte(method))
 	if method == sip.Other {
 		k = append(append(k, m.MethodText()...), ' ')
 	}
@@ -47,7 +52,6 @@ func (l *Layer) serverKey(m *sip.Message, method sip.Method) []byte {
 			k = append(append(k, ' '), m.ToTag()...)
 		}
 	}
-	l.key = k
 	return k
 }
 

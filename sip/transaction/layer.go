@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
-	"math/rand/v2"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -21,7 +19,8 @@ import (
 )
 
 // most is how many transactions may be under way; what answered ones leave is bounded apart (leftoversMost). Beyond
-// it what would begin something new gets 503, and a REGISTER over UDP nothing: Timer E repeats it.
+// it what would begin something new gets 503, and a REGISTER over UDP nothing: Timer E repeats it. The last eighth
+// is not for strangers.
 const most = 200_000
 
 // Errors of ours, answered 500.
@@ -55,6 +54,7 @@ type Layer struct {
 	onClosed []func(*sip.Flow)
 	stray    func(res *sip.Message)
 	crash    bool
+	queue    *queue
 
 	answer  sip.Writer // Start's
 	own     sip.Writer // for answers the layer gives itself, and ACK and CANCEL
@@ -72,7 +72,7 @@ type Layer struct {
 
 // NewLayer makes a layer; Handle must be called before the first Receive.
 func NewLayer(lo *loop.Loop, s Sender, m *metric.Set, log zerolog.Logger) *Layer {
-	l := &Layer{loop: lo, sender: s, log: log, most: most, seed: maphash.MakeSeed(),
+	l := &Layer{loop: lo, sender: s, log: log, queue: newQueue(), most: most, seed: maphash.MakeSeed(),
 		servers: map[uint64]*Server{}, merged: map[uint64]*Server{},
 		clients: map[uint64]*attempt{}, byFlow: map[roam.Flow]map[*attempt]struct{}{},
 		answered: newLeftover(lo, timerJ), confirmed: newLeftover(lo, timerI),
@@ -119,21 +119,6 @@ func (l *Layer) leftovers() int {
 func (l *Layer) count() {
 	l.live.Store(int64(l.underWay()))
 	l.left.Store(int64(l.leftovers()))
-}
-
-// Receive is transport.Receiver's. When the loop is full the batch is dropped: UDP
-// repeats it, and a stream's sender times out.
-func (l *Layer) Receive(batch []*sip.Message, release func()) {
-	err := l.loop.Post(func() {
-		for _, m := range batch {
-			l.one(m)
-		}
-		l.loop.Later(release) // messages are valid until the turn ends
-	})
-	if err != nil {
-		l.overload.Add(uint64(len(batch)), "loop")
-		release()
-	}
 }
 
 // Closed is transport.Receiver's.
@@ -236,7 +221,7 @@ func (l *Layer) begin(m *sip.Message) {
 	}
 	tx := l.server(m)
 	tx.key = key
-	if l.underWay() >= l.most && m.ToTag() == "" {
+	if m.ToTag() == "" && l.underWay() >= l.room(m) {
 		l.full(tx)
 		return
 	}
@@ -255,15 +240,13 @@ func (l *Layer) begin(m *sip.Message) {
 	}
 }
 
-// full refuses what the table has no room for; Retry-After is spread, so that they do not
-// all come back at once.
+// full refuses what the table has no room for.
 func (l *Layer) full(tx *Server) {
 	l.overload.Add(1, "transactions")
 	if tx.req.Method() == sip.REGISTER && !tx.flow.Transport.Stream() {
 		return
 	}
-	after := strconv.Itoa(5 + rand.IntN(11))
-	tx.Refuse(&sip.Refused{Why: roam.TooBusy, Fields: []sip.Field{{Name: sip.RetryAfter, Value: after}}})
+	tx.Refuse(&sip.Refused{Why: roam.TooBusy, Fields: []sip.Field{{Name: sip.RetryAfter, Value: retryAfter()}}})
 }
 
 // isMerged says that a request has come by another way already, with another branch

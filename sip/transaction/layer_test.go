@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -89,28 +88,6 @@ func TestFull(t *testing.T) {
 			t.Error("BYE in a dialog was refused")
 		}
 		o.Do(func() { tx.Reply(200); first.Reply(487) })
-	})
-}
-
-// A loop that takes no more drops the batch, gives its buffers back and counts it.
-func TestLoopFull(t *testing.T) {
-	siptest.Run(t, func(t *testing.T, w *siptest.Wire) {
-		set := &metric.Set{}
-		l := NewLayer(w.Loop, w, set, zerolog.Nop())
-		l.Handle(HandlerFunc(func(tx *Server, _ *sip.Message) error { return tx.Reply(200) }))
-		block := make(chan struct{})
-		w.Loop.Post(func() { <-block })
-		synctest.Wait() // the loop is in that turn, and takes nothing from its queue
-		for w.Loop.Post(func() {}) == nil {
-		}
-		released := 0
-		m := message(t, request("OPTIONS", "z9hG4bKa", "", ""))
-		l.Receive([]*sip.Message{m, m}, func() { released++ })
-		close(block)
-		w.Do(func() {})
-		if n, _ := l.overload.With("loop").Count(); n != 2 || released != 1 || len(w.Take()) != 0 {
-			t.Errorf("counted %d, want 2; released %d, want 1", n, released)
-		}
 	})
 }
 

@@ -1,0 +1,244 @@
+package transaction
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/siproam/siproam/metric"
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/siptest"
+)
+
+var (
+	desk     = siptest.UDP("192.0.2.20:5060") // registered
+	deskTCP  = siptest.Conn(roam.TCP, "192.0.2.20:33002", 8)
+	neighbor = &sip.Flow{Flow: siptest.Conn(roam.TLS, "198.51.100.9:33003", 9).Flow, Here: "192.0.2.1:5067", Partner: "north"}
+)
+
+// first has desk's flows registered, and 112 an emergency number.
+func first(l *Layer) {
+	l.First(func(f roam.Flow) bool { return f == desk.Flow || f == deskTCP.Flow },
+		func(uri []byte) bool { return strings.HasPrefix(string(uri), "sip:112@") })
+}
+
+// pressed runs script with a layer whose handler counts what it sees, and for which First was called.
+func pressed(t *testing.T, script func(t *testing.T, o *office, seen *int)) {
+	seen := 0
+	h := func(tx *Server, req *sip.Message) error {
+		seen++
+		return tx.Reply(200)
+	}
+	siptest.Run(t, func(t *testing.T, w *siptest.Wire) {
+		o := &office{w, NewLayer(w.Loop, w, &metric.Set{}, zerolog.Nop())}
+		o.Handle(HandlerFunc(h))
+		o.Crash()
+		first(o.Layer)
+		w.To = o.Layer
+		script(t, o, &seen)
+		w.Sleep(time.Minute)
+	})
+}
+
+// Who goes last is refused first; whoever is under way last of all. Answered is what begins something, and neither
+// an ACK, nor what its sender must repeat.
+func TestWhoGoesFirst(t *testing.T) {
+	sos := strings.Replace(request("INVITE", "z9hG4bKs", "", ""), "INVITE sip:b@", "INVITE sip:112@", 1)
+	const busy = "SIP/2.0 503 Service Unavailable"
+	for _, c := range []struct {
+		name   string
+		flow   *sip.Flow
+		text   string
+		count  int64 // so many wait before it is refused
+		wait   time.Duration
+		answer string // when it is refused
+	}{
+		{"a stranger's INVITE", phone, request("INVITE", "z9hG4bKa", "", ""), 4096, 60 * time.Millisecond, busy},
+		{"his REGISTER over UDP", phone, request("REGISTER", "z9hG4bKa", "", ""), 4096, 60 * time.Millisecond, ""},
+		{"his REGISTER over TCP", tcp, request("REGISTER", "z9hG4bKa", "", ""), 4096, 60 * time.Millisecond, busy},
+		{"his OPTIONS", phone, request("OPTIONS", "z9hG4bKa", "", ""), 4096, 60 * time.Millisecond, busy},
+		{"his BYE", phone, request("BYE", "z9hG4bKa", "2", ""), 6144, 0, ""},
+		{"his ACK", phone, request("ACK", "z9hG4bKa", "2", ""), 6144, 0, ""},
+		{"his CANCEL", phone, request("CANCEL", "z9hG4bKa", "", ""), 6144, 0, ""},
+		{"his emergency call", phone, sos, 16384, 0, busy},
+		{"an INVITE of a registered phone", desk, request("INVITE", "z9hG4bKa", "", ""), 8192, 200 * time.Millisecond, busy},
+		{"its REGISTER", desk, request("REGISTER", "z9hG4bKa", "", ""), 8192, 200 * time.Millisecond, ""},
+		{"its BYE", desk, request("BYE", "z9hG4bKa", "2", ""), 16384, 0, ""},
+		{"a partner's INVITE", neighbor, request("INVITE", "z9hG4bKa", "", ""), 8192, 200 * time.Millisecond, busy},
+	} {
+		pressed(t, func(t *testing.T, o *office, seen *int) {
+			q := o.queue
+			heard := func() bool {
+				return !q.full(newcomer) || len(o.shed([]*sip.Message{with(t, c.flow, c.text)})) == 1
+			}
+			q.count.Store(c.count - 1)
+			if !heard() {
+				t.Errorf("%s: refused with %d waiting", c.name, c.count-1)
+			}
+			o.Take()
+			q.count.Store(c.count)
+			if heard() {
+				t.Errorf("%s: taken with %d waiting", c.name, c.count)
+			}
+			answers := o.Take()
+			if got := strings.Join(siptest.Lines(answers), ""); got != c.answer {
+				t.Errorf("%s: answered %q, want %q", c.name, got, c.answer)
+			}
+			if c.answer != "" && (answers[0].Header(sip.RetryAfter) == "" || !strings.Contains(answers[0].Header(sip.To), ";tag=")) {
+				t.Errorf("%s: answered %q", c.name, answers[0].Text)
+			}
+			q.count.Store(few)
+			for _, wait := range []time.Duration{c.wait, c.wait + 1, time.Hour} {
+				q.wait.Store(int64(wait))
+				if got, want := heard(), c.wait == 0 || wait <= c.wait; got != want {
+					t.Errorf("%s: the last one waited %v: taken %v, want %v", c.name, wait, got, want)
+				}
+			}
+			q.count.Store(few - 1)
+			if !heard() {
+				t.Errorf("%s: refused when nearly nobody waits", c.name)
+			}
+			q.count.Store(0)
+		})
+	}
+}
+
+func with(t *testing.T, f *sip.Flow, text string) *sip.Message {
+	m := siptest.Message(t, text)
+	m.Flow = f
+	return m
+}
+
+// A repeated request gets the same answer but for its Retry-After, and the ACK to it is nobody's.
+func TestUnheard(t *testing.T) {
+	pressed(t, func(t *testing.T, o *office, seen *int) {
+		o.queue.count.Store(4096)
+		for range 20 {
+			o.In(phone, request("INVITE", "z9hG4bKa", "", ""))
+		}
+		after, tags := map[string]bool{}, map[string]bool{}
+		for _, a := range o.Take() {
+			after[a.Header(sip.RetryAfter)] = true
+			_, tag, _ := strings.Cut(a.Header(sip.To), ";tag=")
+			tags[tag] = true
+		}
+		if len(after) < 3 || len(tags) != 1 {
+			t.Errorf("Retry-After %v, tags %v, want many and one", after, tags)
+		}
+		for tag := range tags {
+			o.In(phone, request("ACK", "z9hG4bKa", tag, ""))
+		}
+		if *seen != 0 {
+			t.Error("the ACK to a refusal of ours came to the loop")
+		}
+		o.In(phone, request("ACK", "z9hG4bKa", "another", ""))
+		if *seen != 1 {
+			t.Error("another ACK did not")
+		}
+		if n, _ := o.overload.With("loop").Count(); n != 20 {
+			t.Errorf("counted %d, want 20", n)
+		}
+		o.queue.count.Store(0)
+	})
+}
+
+// A batch keeps all its messages, refused or not, and is given back once.
+func TestShedKeepsTheArray(t *testing.T) {
+	pressed(t, func(t *testing.T, o *office, seen *int) {
+		o.queue.count.Store(4096)
+		var batch []*sip.Message
+		kept := map[*sip.Message]bool{}
+		for i, f := range []*sip.Flow{phone, desk, phone, phone, desk} {
+			m := with(t, f, request("OPTIONS", "z9hG4bK"+string(rune('a'+i)), "", ""))
+			batch, kept[m] = append(batch, m), true
+		}
+		released := 0
+		o.Receive(batch, func() { released++ })
+		o.Do(func() {})
+		for _, m := range batch {
+			delete(kept, m)
+		}
+		if *seen != 2 || released != 1 || len(kept) != 0 {
+			t.Errorf("%d heard, want 2; released %d, want 1; %d lost", *seen, released, len(kept))
+		}
+		o.queue.count.Store(0)
+	})
+}
+
+// A loop that takes no post at all: datagrams are refused, a connection waits, and everything is given back once.
+func TestLoopFull(t *testing.T) {
+	pressed(t, func(t *testing.T, o *office, seen *int) {
+		block := make(chan struct{})
+		o.loop.Post(func() { <-block })
+		synctest.Wait() // the loop is in that turn, and takes nothing from its queue
+		for o.loop.Post(func() {}) == nil {
+		}
+		released := 0
+		o.Receive([]*sip.Message{with(t, phone, request("OPTIONS", "z9hG4bKa", "", ""))}, func() { released++ })
+		if got := o.One().Line(); got != "SIP/2.0 503 Service Unavailable" || released != 1 {
+			t.Errorf("got %q, released %d", got, released)
+		}
+		done := make(chan struct{})
+		go func() {
+			o.Receive([]*sip.Message{with(t, deskTCP, request("BYE", "z9hG4bKb", "2", ""))}, func() { released++ })
+			close(done)
+		}()
+		synctest.Wait()
+		select {
+		case <-done:
+			t.Error("the connection's reader did not wait")
+		default:
+		}
+		close(block)
+		<-done
+		o.Do(func() {})
+		if *seen != 1 || released != 2 || o.queue.count.Load() != 0 {
+			t.Errorf("%d heard, want 1; released %d, want 2; %d waiting, want 0", *seen, released, o.queue.count.Load())
+		}
+	})
+}
+
+// What the loop waited is measured from the read to the turn.
+func TestQueueWait(t *testing.T) {
+	pressed(t, func(t *testing.T, o *office, _ *int) {
+		block := make(chan struct{})
+		o.loop.Post(func() { <-block })
+		synctest.Wait()
+		o.Receive([]*sip.Message{with(t, phone, request("OPTIONS", "z9hG4bKa", "", ""))}, func() {})
+		time.Sleep(80 * time.Millisecond)
+		close(block)
+		o.Do(func() {})
+		if got := time.Duration(o.queue.wait.Load()); got != 80*time.Millisecond {
+			t.Errorf("waited %v, want 80ms", got)
+		}
+	})
+}
+
+// The last eighth of the table is not for strangers, but for an emergency call.
+func TestReservedTransactions(t *testing.T) {
+	pressed(t, func(t *testing.T, o *office, seen *int) {
+		o.Handle(HandlerFunc(func(tx *Server, req *sip.Message) error { *seen++; tx.Hold(); return nil }))
+		o.most = 16
+		sos := strings.Replace(request("INVITE", "z9hG4bKs", "", ""), "INVITE sip:b@", "INVITE sip:112@", 1)
+		for i := range 20 {
+			o.In(phone, strings.Replace(request("MESSAGE", "z9hG4bKm"+string(rune('a'+i)), "", ""), "Call-ID: c1", "Call-ID: m"+string(rune('a'+i)), 1))
+		}
+		if *seen != 14 {
+			t.Errorf("strangers began %d, want 14", *seen)
+		}
+		o.In(phone, strings.Replace(sos, "Call-ID: c1", "Call-ID: c2", 1))
+		o.In(desk, strings.Replace(request("INVITE", "z9hG4bKd", "", ""), "Call-ID: c1", "Call-ID: c3", 1))
+		o.In(desk, strings.Replace(request("INVITE", "z9hG4bKe", "", ""), "Call-ID: c1", "Call-ID: c4", 1))
+		if *seen != 16 {
+			t.Errorf("then %d, want 16: an emergency call and a registered phone", *seen)
+		}
+		o.In(desk, request("BYE", "z9hG4bKf", "2", ""))
+		if *seen != 17 {
+			t.Error("a BYE found no room")
+		}
+	})
+}

@@ -1,7 +1,8 @@
 // Package billing brings each charging record once to the ledger of its user's home (M8).
 //
-// The office that serves a call writes its record, power-safe, when the call is answered and
-// again when it ends. The record of a visitor is then sent home (Courier) until home has
+// The office that serves a call writes its records, power-safe, when the call is answered (one row of cdr_up) and
+// again when it ends (a row of cdr each); those of many calls in one change, so a crash loses what is younger than
+// gatherFor and a commit. The record of a visitor is then sent home (Courier) until home has
 // acknowledged it, which it does when the record is on its disk; its id makes it count
 // once, however often it comes. What a crash leaves open is closed at the next start.
 package billing
@@ -9,6 +10,7 @@ package billing
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -32,6 +34,9 @@ type Courier interface {
 // version is roam.CDR's, in JSON.
 const version = 1
 
+// spareGroups is how many written groups are kept, with their buffers, for the next.
+const spareGroups = 2
+
 // Ledger is the office's charging records.
 type Ledger struct {
 	office  roam.OfficeID
@@ -40,9 +45,14 @@ type Ledger struct {
 	courier Courier
 	log     zerolog.Logger
 
-	open  map[string]bool // calls that are up; the loop's
-	calls atomic.Int64    // len(open)
-	wake  chan struct{}   // one place: there is something to send
+	filling *group         // the loop's, as the next four
+	handed  int            // entries given to the store so far
+	open    map[uint64]int // calls that are up: which entry since the start, counted as handed, tells of it
+	spare   []*group       // to be filled again
+	ended   bool           // Run has returned: nothing is gathered any more
+
+	calls atomic.Int64  // len(open)
+	wake  chan struct{} // one place: there is something to send
 
 	total *metric.Counter
 }
@@ -50,52 +60,127 @@ type Ledger struct {
 // New makes the ledger of office. f must have been opened with Schema.
 func New(office roam.OfficeID, l *loop.Loop, f *store.File, c Courier, m *metric.Set, log zerolog.Logger) *Ledger {
 	b := &Ledger{office: office, loop: l, file: f, courier: c, log: log.With().Str("part", "billing").Logger(),
-		open: map[string]bool{}, wake: make(chan struct{}, 1)}
+		filling: &group{}, open: map[uint64]int{}, wake: make(chan struct{}, 1)}
 	b.total = m.Counter("cdrs_total", "Charging records: written, failed, sent, acknowledged, received, repeated, refused.", "result")
 	m.Gauge("cdrs_pending", "Charging records that their home has not acknowledged.", []string{"home"}, b.pending)
 	m.Gauge("cdr_oldest_pending_timestamp_seconds", "When the oldest of these calls ended.", []string{"home"}, b.oldest)
 	return b
 }
 
-// Write keeps cdr: once when the call is answered (End zero), once at its end; the same
-// ID replaces. done comes on the loop when it is safe from power loss; it may be nil.
-func (b *Ledger) Write(cdr roam.CDR, done func(error)) {
-	if cdr.Version == 0 {
-		cdr.Version = version
+// Write keeps the records of one call: once when it is answered (End zero), once at its end. call numbers the call since
+// the start. cdrs stays the caller's. done comes on the loop when they are safe from power loss; it may be nil.
+func (b *Ledger) Write(call uint64, cdrs []roam.CDR, done func(error)) {
+	if len(cdrs) == 0 {
+		if done != nil {
+			b.loop.Later(func() { done(nil) })
+		}
+		return
 	}
-	state := own
-	if cdr.Home != b.office && cdr.Home != "" {
-		state = outbox
+	if len(b.filling.entries) >= maxCalls {
+		lost := &group{}
+		lost.add(entry{call: call, done: done}, cdrs)
+		b.loop.Later(func() { b.finish(lost, store.ErrFull) })
+		return
 	}
-	if cdr.End.IsZero() {
-		b.open[cdr.ID] = true
+	g := b.filling
+	e := entry{call: call, up: cdrs[0].End.IsZero(), done: done}
+	at, was := b.open[call]
+	switch {
+	case was && at < b.handed: // an entry of an earlier group
+		e.was = true
+	case was:
+		old := &g.entries[at-b.handed]
+		e.was, old.void = old.was, true
+	}
+	at = b.handed + g.add(e, cdrs)
+	for i := range cdrs {
+		if kept := &g.cdrs[len(g.cdrs)-len(cdrs)+i]; kept.Version == 0 {
+			kept.Version = version
+		}
+	}
+	if e.up {
+		b.open[call] = at
 	} else {
-		delete(b.open, cdr.ID)
+		delete(b.open, call)
 	}
 	b.calls.Store(int64(len(b.open)))
-	r, err := newRow(cdr, state)
-	finish := func(err error) {
-		switch {
-		case err != nil:
-			b.total.Add(1, "failed")
-			b.log.Error().Str("event", "cdr.failed").Str("call", cdr.Call).Err(err).Msg("charging record not kept")
-		case r.ended != "":
-			b.total.Add(1, "written")
-			if state == outbox {
-				b.rouse()
+	switch {
+	case b.ended || len(g.entries) == groupCalls:
+		b.hand()
+	case g.timer == nil:
+		g.timer = b.loop.After(gatherFor, b.hand)
+	}
+}
+
+// hand gives the store what was gathered. While it takes nothing more that waits.
+func (b *Ledger) hand() {
+	g := b.filling
+	if len(g.entries) == 0 {
+		return
+	}
+	g.timer.Stop()
+	switch err := b.commit(g); {
+	case errors.Is(err, store.ErrFull):
+		g.timer = b.loop.After(gatherFor, b.hand)
+		return
+	case err != nil:
+		b.loop.Later(func() { b.finish(g, err) })
+	}
+	b.handed += len(g.entries)
+	b.filling = &group{}
+	if n := len(b.spare); n > 0 {
+		b.filling, b.spare = b.spare[n-1], b.spare[:n-1]
+	}
+}
+
+// commit queues g for the store.
+func (b *Ledger) commit(g *group) error {
+	return b.file.Write(store.Write{Power: true,
+		Change: func(tx store.Tx) error { return g.change(tx, b.office, b.file.Boot()) },
+		Done:   func(err error) { b.loop.Deliver(func() { b.finish(g, err) }) }})
+}
+
+// finish tells the calls of g how it went. When a group fails each of its calls is tried alone, so that a bad one does
+// not lose its neighbours' records.
+func (b *Ledger) finish(g *group, err error) {
+	if err != nil && len(g.entries) > 1 {
+		for i := range g.entries {
+			one := g.alone(i)
+			if e := &one.entries[0]; e.up { // unless it has ended since: that is told already, or will be
+				_, up := b.open[e.call]
+				e.void = e.void || !up
+			}
+			if err := b.commit(one); err != nil {
+				b.finish(one, err)
 			}
 		}
-		if done != nil {
-			done(err)
+		return
+	}
+	var written uint64
+	visitors := false
+	for i := range g.entries {
+		e := &g.entries[i]
+		if !e.up && err == nil {
+			written += uint64(e.n)
+			for _, cdr := range g.cdrs[e.first : e.first+e.n] {
+				visitors = visitors || cdr.Home != b.office && cdr.Home != ""
+			}
+		}
+		if err != nil {
+			cdr := &g.cdrs[e.first]
+			b.total.Add(uint64(e.n), "failed")
+			b.log.Error().Str("event", "cdr.failed").Str("call", cdr.Call).Err(err).Msg("charging records not kept")
+		}
+		if e.done != nil {
+			e.done(err)
 		}
 	}
-	if err == nil {
-		err = b.file.Write(store.Write{Power: true,
-			Change: func(tx store.Tx) error { return r.replace(tx, b.file.Boot()) },
-			Done:   func(err error) { b.loop.Deliver(func() { finish(err) }) }})
+	b.total.Add(written, "written")
+	if visitors {
+		b.rouse()
 	}
-	if err != nil {
-		b.loop.Later(func() { finish(err) })
+	if g.reset(); len(b.spare) < spareGroups {
+		b.spare = append(b.spare, g)
 	}
 }
 
@@ -112,6 +197,12 @@ func (b *Ledger) Run(ctx context.Context) error {
 	})
 	all.Go(func() { b.courier.Acknowledged(ctx, func(ids []string) error { return b.acknowledged(ctx, ids) }) })
 	all.Wait()
+	last, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	b.loop.Do(last, func() { // what comes later, from calls that ended with the office, goes at once
+		b.ended = true
+		b.hand()
+	})
 	return nil
 }
 
@@ -132,14 +223,8 @@ func (b *Ledger) change(ctx context.Context, power bool, fn func(store.Tx) error
 // List is the newest records after id ("" : from the newest), for people; of user, or of
 // all when user is "". It waits.
 func (b *Ledger) List(ctx context.Context, user roam.UserID, after string, max int) ([]roam.CDR, error) {
-	q, args := `SELECT record FROM cdr WHERE true`, []any{}
-	if user != "" {
-		q, args = q+` AND user = ?`, append(args, string(user))
-	}
-	if after != "" {
-		q, args = q+` AND (start, id) < (SELECT start, id FROM cdr WHERE id = ?)`, append(args, after)
-	}
-	rows, err := b.file.Query(ctx, q+` ORDER BY start DESC, id DESC LIMIT ?`, append(args, max)...)
+	q, args := listQuery(user, after, max)
+	rows, err := b.file.Query(ctx, q, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list calls: %w", err)
 	}
@@ -147,8 +232,9 @@ func (b *Ledger) List(ctx context.Context, user roam.UserID, after string, max i
 	var all []roam.CDR
 	for rows.Next() {
 		var text []byte
+		var start, id string
 		var cdr roam.CDR
-		if err := rows.Scan(&text); err != nil {
+		if err := rows.Scan(&text, &start, &id); err != nil {
 			return nil, fmt.Errorf("list calls: %w", err)
 		}
 		if err := json.Unmarshal(text, &cdr); err != nil {
@@ -157,6 +243,19 @@ func (b *Ledger) List(ctx context.Context, user roam.UserID, after string, max i
 		all = append(all, cdr)
 	}
 	return all, rows.Err()
+}
+
+// listQuery is List's question. Each arm is sorted by itself and the two are merged, so that cdr is read by an index.
+func listQuery(user roam.UserID, after string, max int) (q string, args []any) {
+	where := ` WHERE true`
+	if user != "" {
+		where += ` AND user = ?1`
+	}
+	if after != "" {
+		where += ` AND (start, id) < (SELECT start, id FROM cdr WHERE id = ?2 UNION ALL SELECT start, id FROM cdr_now WHERE id = ?2)`
+	}
+	return `SELECT record, start, id FROM cdr` + where + ` UNION ALL SELECT record, start, id FROM cdr_now` + where +
+		` ORDER BY start DESC, id DESC LIMIT ?3`, []any{string(user), after, max}
 }
 
 func (b *Ledger) pending(emit func(v float64, labels ...string)) {
@@ -171,7 +270,7 @@ func (b *Ledger) oldest(emit func(v float64, labels ...string)) {
 func (b *Ledger) perHome(fn func(home string, n int, oldest time.Time)) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	rows, err := b.file.Query(ctx, `SELECT home, count(*), min(ended) FROM cdr WHERE state IN ('outbox', 'sent') AND ended <> '' GROUP BY home`)
+	rows, err := b.file.Query(ctx, `SELECT home, count(*), min(ended) FROM cdr WHERE state IN ('outbox', 'sent') GROUP BY home`)
 	if err != nil {
 		return
 	}

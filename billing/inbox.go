@@ -73,52 +73,47 @@ func (b *Ledger) stayAlive(ctx context.Context) {
 // known to have run, since nobody may be charged for more.
 func (b *Ledger) closeOpen(ctx context.Context) error {
 	var alive time.Time
-	var open []roam.CDR
 	if err := b.each(ctx, `SELECT at FROM cdr_alive`, nil, func(text []byte) (err error) {
 		alive, err = time.Parse(layout, string(text))
 		return err
 	}); err != nil {
 		return err
 	}
-	if err := b.each(ctx, `SELECT record FROM cdr WHERE ended = '' AND boot <> ?`, []any{int64(b.file.Boot())}, func(text []byte) error {
-		var cdr roam.CDR
-		err := json.Unmarshal(text, &cdr)
-		open = append(open, cdr)
+	first := rowOf(0, b.file.Boot()) // of this run
+	var rows []row
+	if err := b.each(ctx, `SELECT records FROM cdr_up WHERE n < ?`, []any{first}, func(text []byte) error {
+		var cdrs []roam.CDR
+		err := json.Unmarshal(text, &cdrs)
+		for _, cdr := range cdrs {
+			rows = append(rows, b.cut(cdr, alive))
+		}
 		return err
-	}); err != nil || len(open) == 0 {
+	}); err != nil || len(rows) == 0 {
 		return err
 	}
 	err := b.change(ctx, true, func(tx store.Tx) error {
-		for _, cdr := range open {
-			if err := b.cut(tx, cdr, alive); err != nil {
-				return err
-			}
+		if err := replaceAll(tx, rows, b.file.Boot()); err != nil {
+			return err
 		}
-		return nil
+		_, err := tx.Exec(`DELETE FROM cdr_up WHERE n < ?`, first)
+		return err
 	})
 	if err == nil {
-		b.total.Add(uint64(len(open)), "written")
-		b.log.Warn().Str("event", "cdr.closed").Int("calls", len(open)).Msg("calls of the last run closed")
+		b.total.Add(uint64(len(rows)), "written")
+		b.log.Warn().Str("event", "cdr.closed").Int("calls", len(rows)).Msg("calls of the last run closed")
 	}
 	return err
 }
 
-func (b *Ledger) cut(tx store.Tx, cdr roam.CDR, at time.Time) error {
+// cut is cdr of a call that a crash cut off at.
+func (b *Ledger) cut(cdr roam.CDR, at time.Time) row {
 	cdr.End, cdr.By, cdr.Reason, cdr.Cause = at, "office", "restart", cutOff
 	for _, t := range []time.Time{cdr.Start, cdr.Answered} {
 		if cdr.End.Before(t) {
 			cdr.End = t
 		}
 	}
-	state := own
-	if cdr.Home != b.office && cdr.Home != "" {
-		state = outbox
-	}
-	r, err := newRow(cdr, state)
-	if err != nil {
-		return err
-	}
-	return r.replace(tx, b.file.Boot())
+	return newRow(&cdr, b.office, string(appendJSON(nil, &cdr)))
 }
 
 // each gives the one column of every row of q.

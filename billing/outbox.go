@@ -51,7 +51,7 @@ func (b *Ledger) sendSome(ctx context.Context) (more bool, err error) {
 	}
 	var gone []row
 	for _, r := range some {
-		if err = b.courier.Send(ctx, roam.OfficeID(r.home), r.record, r.receipt()); err != nil {
+		if err = b.courier.Send(ctx, roam.OfficeID(r.home), []byte(r.record), r.receipt()); err != nil {
 			break
 		}
 		gone = append(gone, r)
@@ -70,7 +70,7 @@ func (b *Ledger) sendSome(ctx context.Context) (more bool, err error) {
 // unsent is what should be on its way and is not, or has been for too long; oldest first.
 func (b *Ledger) unsent(ctx context.Context) (some []row, err error) {
 	rows, err := b.file.Query(ctx, `SELECT id, home, ended, record FROM cdr
-		WHERE state IN ('outbox', 'sent') AND ended <> '' AND due <= ? ORDER BY due, ended LIMIT ?`, stamp(time.Now()), sendAtOnce)
+		WHERE state IN ('outbox', 'sent') AND due <= ? ORDER BY due, ended LIMIT ?`, stamp(time.Now()), sendAtOnce)
 	if err != nil {
 		return nil, err
 	}

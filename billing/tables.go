@@ -19,6 +19,15 @@ const (
 	kept   = "kept"   // home has it on its disk
 )
 
+// columns is what people are shown of a record.
+const columns = `
+	record->>'$.call' AS call, start, ended,
+	CASE WHEN record->>'$.Answered' LIKE '0001-%' THEN NULL WHEN ended = '' THEN NULL
+		ELSE max(0, round((julianday(ended) - julianday(record->>'$.Answered')) * 86400, 1)) END AS talk_s,
+	user, record->>'$.role' AS role, record->>'$.from' AS caller, record->>'$.to' AS callee, record->>'$.kind' AS kind,
+	record->>'$.roaming' AS roaming, office, home, record->>'$.status' AS status, record->>'$.by' AS ended_by,
+	record->>'$.why' AS why, record->>'$.codec' AS codec, state, id`
+
 // Schema is the ledger's and the outbox's tables, with a view for people. Times are UTC
 // texts of one length, so that they sort; ” is none.
 var Schema = store.Schema{Role: "billing", Steps: []string{`
@@ -53,6 +62,21 @@ CREATE VIEW calls AS SELECT
 	record->>'$.roaming' AS roaming, office, home, record->>'$.status' AS status, record->>'$.by' AS ended_by,
 	record->>'$.why' AS why, record->>'$.codec' AS codec, state, id
 FROM cdr ORDER BY start DESC, id DESC;
+`, `
+DROP VIEW calls;
+DROP INDEX cdr_open;
+-- The calls that are up, with the records as a crash now would leave them; cdr has those that have ended. The views
+-- are sorted arm by arm, so that the newest of many are found by cdr's index.
+CREATE TABLE cdr_up (
+	n       INTEGER PRIMARY KEY, -- the run of this office, and the call's number in it
+	start   TEXT NOT NULL,
+	records TEXT NOT NULL        -- an array of roam.CDR
+) STRICT;
+INSERT INTO cdr_up SELECT -rowid, start, json_array(json(record)) FROM cdr WHERE ended = '';
+DELETE FROM cdr WHERE ended = '';
+CREATE VIEW cdr_now AS SELECT value->>'$.id' AS id, 'up' AS state, value->>'$.office' AS office, value->>'$.home' AS home,
+	value->>'$.user' AS user, start, '' AS ended, value AS record FROM cdr_up, json_each(records);
+CREATE VIEW calls AS SELECT ` + columns + ` FROM cdr UNION ALL SELECT ` + columns + ` FROM cdr_now ORDER BY start DESC, id DESC;
 `}}
 
 // layout is how times stand in the tables.
@@ -65,25 +89,70 @@ func stamp(t time.Time) string {
 	return t.UTC().Format(layout)
 }
 
-// row is one record as it stands in the table.
+// row is one record of an ended call as it stands in the table.
 type row struct {
 	id, state, office, home, user, start, ended string
-	record                                      []byte
+	record                                      string // roam.CDR as JSON
 }
 
-func newRow(cdr roam.CDR, state string) (row, error) {
-	record, err := json.Marshal(cdr)
-	return row{cdr.ID, state, string(cdr.Office), string(cdr.Home), string(cdr.User), stamp(cdr.Start), stamp(cdr.End), record}, err
+// newRow is cdr's row in the tables of office here; record is cdr as JSON.
+func newRow(cdr *roam.CDR, here roam.OfficeID, record string) row {
+	state := own
+	if cdr.Home != here && cdr.Home != "" {
+		state = outbox
+	}
+	return row{cdr.ID, state, string(cdr.Office), string(cdr.Home), string(cdr.User), stamp(cdr.Start), stamp(cdr.End), record}
 }
 
-// replace writes r, whatever stood there: our own words about our own call.
-func (r row) replace(tx store.Tx, boot uint64) error {
-	_, err := tx.Exec(`INSERT INTO cdr (id, state, office, home, user, start, ended, boot, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+// together is how many rows one statement writes while there are so many: each costs less so.
+const together = 16
+
+// bulk is a statement for one row, and the same for together rows.
+type bulk struct{ one, many string }
+
+// newBulk makes it: q's %s stands for the rows, each as row.
+func newBulk(q, row string) bulk {
+	return bulk{fmt.Sprintf(q, row), fmt.Sprintf(q, strings.Repeat(row+", ", together-1)+row)}
+}
+
+// exec writes the rows whose columns stand in args one after another, width a row.
+func (s bulk) exec(tx store.Tx, width int, args []any) error {
+	for len(args) > 0 {
+		q, n := s.one, width
+		if len(args) >= width*together {
+			q, n = s.many, width*together
+		}
+		if _, err := tx.Exec(q, args[:n]...); err != nil {
+			return err
+		}
+		args = args[n:]
+	}
+	return nil
+}
+
+var (
+	replaceRows = newBulk(`INSERT INTO cdr (id, state, office, home, user, start, ended, boot, record) VALUES %s
 		ON CONFLICT DO UPDATE SET state = excluded.state, home = excluded.home, user = excluded.user, start = excluded.start,
-		ended = excluded.ended, boot = excluded.boot, due = '', tries = 0, record = excluded.record`,
-		r.id, r.state, r.office, r.home, r.user, r.start, r.ended, int64(boot), string(r.record))
-	return err
+		ended = excluded.ended, boot = excluded.boot, due = '', tries = 0, record = excluded.record`, `(?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+	putRows  = newBulk(`INSERT INTO cdr_up VALUES %s ON CONFLICT DO UPDATE SET start = excluded.start, records = excluded.records`, `(?, ?, ?)`)
+	dropRows = newBulk(`DELETE FROM cdr_up WHERE n IN (%s)`, `?`)
+)
+
+// replaceAll writes rows, whatever stood there: our own words about our own calls.
+func replaceAll(tx store.Tx, rows []row, boot uint64) error {
+	args := make([]any, 0, 9*len(rows))
+	for _, r := range rows {
+		args = append(args, r.id, r.state, r.office, r.home, r.user, r.start, r.ended, int64(boot), r.record)
+	}
+	return replaceRows.exec(tx, 9, args)
 }
+
+// putUp writes rows of cdr_up, given as n, start and records each; dropUp takes those with these keys away.
+func putUp(tx store.Tx, rows []any) error  { return putRows.exec(tx, 3, rows) }
+func dropUp(tx store.Tx, keys []any) error { return dropRows.exec(tx, 1, keys) }
+
+// rowOf is the key in cdr_up of a call of run boot. A run with 4 billion calls would need 30 years at 4 a second.
+func rowOf(call, boot uint64) int64 { return int64(boot<<32 | call&(1<<32-1)) }
 
 // admit writes r, which came from another office, unless it is there: a repetition changes
 // nothing. Only the same office may replace its record, by one with a later end.
@@ -91,7 +160,7 @@ func (r row) admit(tx store.Tx, boot uint64) (changed bool, err error) {
 	n, err := tx.Exec(`INSERT INTO cdr (id, state, office, home, user, start, ended, boot, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET user = excluded.user, start = excluded.start, ended = excluded.ended, record = excluded.record
 		WHERE office = excluded.office AND ended < excluded.ended`,
-		r.id, r.state, r.office, r.home, r.user, r.start, r.ended, int64(boot), string(r.record))
+		r.id, r.state, r.office, r.home, r.user, r.start, r.ended, int64(boot), r.record)
 	return n > 0, err
 }
 
@@ -118,10 +187,8 @@ func received(receipt string, from, here roam.OfficeID, record []byte) (row, err
 	if err := json.Unmarshal(record, &cdr); err != nil {
 		return row{}, fmt.Errorf("no record: %w", err)
 	}
-	r, err := newRow(cdr, own)
+	r := newRow(&cdr, here, string(appendJSON(nil, &cdr)))
 	switch {
-	case err != nil:
-		return r, err
 	case cdr.Home != here:
 		return r, fmt.Errorf("it belongs to %q", cdr.Home)
 	case cdr.Office != from || from == here:

@@ -19,6 +19,7 @@ import (
 type Call struct {
 	s       *Switch
 	id      string // short, for people
+	number  uint64 // since the start
 	own     string // unique over all offices: node, start, number
 	icid    string // RFC 7315 5.6: ours, or the calling office's
 	session string // RFC 7989: the caller's end, 32 hex digits
@@ -54,7 +55,7 @@ type Call struct {
 
 	local bool // the callee is, or would be, served here
 	over  bool
-	rows  int // records on their way to disk
+	rows  int // writes of its records on their way to disk
 	ended ending
 }
 
@@ -121,7 +122,7 @@ func (s *Switch) numbers(p *party) (n *roam.Numbers, domain string) {
 // newCall makes the call of req and takes its A leg. From here on the attempt leaves a record.
 func (s *Switch) newCall(tx *transaction.Server, req *sip.Message, caller party) *Call {
 	s.made++
-	c := &Call{s: s, id: fmt.Sprintf("%04x", s.made), start: s.loop.Now(), kind: roam.Unknown, caller: caller,
+	c := &Call{s: s, number: s.made, id: fmt.Sprintf("%04x", s.made), start: s.loop.Now(), kind: roam.Unknown, caller: caller,
 		from: req.Flow.Partner, invite: tx, max: forwards(req) - 1, far: noSession}
 	c.own = s.cfg.Node + "-" + strconv.FormatUint(s.cfg.Boot, 36) + "-" + strconv.FormatUint(s.made, 36)
 	c.icid = c.own

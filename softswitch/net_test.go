@@ -194,13 +194,15 @@ func (w *syncWriter) Write(b []byte) (int, error) {
 }
 
 // Write is Ledger's; the disk is slow.
-func (o *office) Write(cdr roam.CDR, done func(error)) {
-	o.rows[cdr.ID] = cdr
-	state := " end"
-	if cdr.End.IsZero() {
-		state = " open"
+func (o *office) Write(_ uint64, cdrs []roam.CDR, done func(error)) {
+	for _, cdr := range cdrs {
+		o.rows[cdr.ID] = cdr
+		state := " end"
+		if cdr.End.IsZero() {
+			state = " open"
+		}
+		o.writes = append(o.writes, cdr.Role+state)
 	}
-	o.writes = append(o.writes, cdr.Role+state)
 	err := o.diskErr
 	o.loop.After(20*time.Millisecond, func() { done(err) })
 }

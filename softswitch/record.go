@@ -7,10 +7,10 @@ import (
 	"github.com/siproam/siproam/roam"
 )
 
-// records is the CDRs of c: one for each user this office served. The caller's, when the call came
+// records adds the CDRs of c to cdrs: one for each user this office served. The caller's, when the call came
 // from a phone here; the callee's, when the phones are here, when home forwarded the call, or
 // when it found nobody. A visitor's go home (METHOD 4); the other office writes what it served.
-func (c *Call) records(st media.State, end time.Time) (cdrs []roam.CDR) {
+func (c *Call) records(cdrs []roam.CDR, st media.State, end time.Time) []roam.CDR {
 	if c.from == "" {
 		cdrs = append(cdrs, c.record(&c.caller, "caller", st, end))
 	}
@@ -45,18 +45,19 @@ func (c *Call) toShown() string {
 }
 
 // writeOpen writes the records at the answer, so that a crash leaves them.
-func (c *Call) writeOpen() {
-	for _, cdr := range c.records(c.bridge.State(), time.Time{}) {
-		c.write(cdr)
-	}
-}
+func (c *Call) writeOpen() { c.write(c.bridge.State(), time.Time{}) }
 
-// write hands a record to the ledger. The call stays in memory until it is safe; SIP does not wait.
-func (c *Call) write(cdr roam.CDR) {
+// write hands the records to the ledger. The call stays in memory until they are safe; SIP does not wait.
+func (c *Call) write(st media.State, end time.Time) {
+	s := c.s
+	s.cdrs = c.records(s.cdrs[:0], st, end)
+	if len(s.cdrs) == 0 {
+		return
+	}
 	c.rows++
-	c.s.ledger.Write(cdr, func(err error) {
+	s.ledger.Write(c.number, s.cdrs, func(err error) {
 		if c.rows--; err != nil {
-			c.s.log.Error().Str("event", "cdr.lost").Str("call", c.id).Str("icid", c.icid).Str("id", cdr.ID).Err(err).Msg("charging record not kept")
+			s.log.Error().Str("event", "cdr.lost").Str("call", c.id).Str("icid", c.icid).Str("id", c.own).Err(err).Msg("charging records not kept")
 		}
 		c.leave()
 	})
@@ -81,9 +82,7 @@ func (c *Call) finish() {
 	}
 	s.count.ended(c, end)
 	c.logEnd(st, end)
-	for _, cdr := range c.records(st, end) {
-		c.write(cdr)
-	}
+	c.write(st, end)
 	c.leave()
 }
 

@@ -41,9 +41,9 @@ type Router interface {
 	Peer(o roam.OfficeID, done func(roam.Peer, error))
 }
 
-// Ledger takes the charging record: once at answer, once at the end.
+// Ledger takes the charging records of a call, numbered since the start: once at the answer, once at the end. It copies them.
 type Ledger interface {
-	Write(cdr roam.CDR, done func(error))
+	Write(call uint64, cdrs []roam.CDR, done func(error))
 }
 
 // Config is what the softswitch needs of office.yaml.
@@ -75,6 +75,7 @@ type Switch struct {
 
 	calls    map[string]*Call // by short id, until the record is safe
 	made     uint64           // calls since the start
+	cdrs     []roam.CDR       // of the call whose records are written now
 	busy     map[roam.UserID]int
 	visitors map[roam.UserID]map[roam.Device]bool
 	draining func()

@@ -31,8 +31,8 @@ type Bridge struct {
 // Peer is the far end of a leg as signalling saw it.
 type Peer struct {
 	Signal  netip.Addr // where its signalling comes from: RTP may come from there or from the address in its SDP
-	Here    netip.Addr // our address on that flow, told in the SDP when Config.Addr is the wildcard; invalid: Config.Addr
-	Partner bool       // another office: always told the advertised address
+	Here    netip.Addr // our address on that flow: bound, and told in the SDP, when Config.Addr is the wildcard; invalid: Config.Addr
+	Partner bool       // another office: told the advertised address wherever it is
 }
 
 // Pass takes an SDP body that leg from sent, and gives what leg to must be sent: the
@@ -55,7 +55,7 @@ func (b *Bridge) Pass(from, to string, sdp []byte, peer, toPeer Peer) ([]byte, e
 		b.mu.Unlock()
 		return nil, roam.NoCapacity
 	}
-	if err := b.openPorts(d, b.leg(from), b.leg(to)); err != nil {
+	if err := b.openPorts(d, b.leg(from), b.leg(to), peer, toPeer); err != nil {
 		b.mu.Unlock()
 		return nil, err
 	}
@@ -115,30 +115,50 @@ func (b *Bridge) other(l *leg) *leg {
 	return nil
 }
 
-// openPorts opens what both legs need for the live streams of d; all or none.
-func (b *Bridge) openPorts(d *description, legs ...*leg) error {
-	var opened []*stream
+// openPorts opens what both legs need for the live streams of d; all or none. The leg that is told
+// gets other ports when its far end now meets us at another address.
+func (b *Bridge) openPorts(d *description, from, to *leg, peer, toPeer Peer) error {
+	type change struct {
+		s   *stream
+		old *pair
+	}
+	var changes []change
+	fail := func(err error) error {
+		for _, c := range changes {
+			c.s.ports.close(b.relay)
+			c.s.ports = c.old
+		}
+		return err
+	}
+	open := func(s *stream, at netip.Addr, moves bool) error {
+		if s.ports != nil && (!moves || s.ports.at == at || s.ports.at.IsUnspecified()) {
+			return nil
+		}
+		p, err := b.relay.openPair(at)
+		if err != nil {
+			return err
+		}
+		changes = append(changes, change{s, s.ports})
+		s.ports = p
+		return nil
+	}
 	for i, sec := range d.streams {
-		for _, l := range legs {
-			s := l.stream(i)
-			if s.ports != nil || sec.port == 0 || !sec.relayed() {
-				continue
-			}
-			p, err := b.relay.openPair()
-			if err != nil {
-				for _, s := range opened {
-					s.ports.close(b.relay)
-					s.ports = nil
-				}
-				return err
-			}
-			s.ports = p
-			opened = append(opened, s)
+		if sec.port == 0 || !sec.relayed() {
+			continue
+		}
+		if err := open(from.stream(i), b.relay.bindTo(peer), false); err != nil {
+			return fail(err)
+		}
+		if err := open(to.stream(i), b.relay.bindTo(toPeer), true); err != nil {
+			return fail(err)
 		}
 	}
-	for _, s := range opened {
-		s.ports.rtp.serve(b.relay, receiver{b, s, false})
-		s.ports.rtcp.serve(b.relay, receiver{b, s, true})
+	for _, c := range changes {
+		c.s.ports.rtp.serve(b.relay, receiver{b, c.s, false})
+		c.s.ports.rtcp.serve(b.relay, receiver{b, c.s, true})
+		if c.old != nil {
+			c.old.close(b.relay)
+		}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -512,6 +513,7 @@ func TestTold(t *testing.T) {
 		"wildcard, this machine":      {netip.IPv4Unspecified(), pub, Peer{Signal: loopback, Here: loopback}, loopback},
 		"wildcard and nothing else":   {netip.IPv4Unspecified(), netip.Addr{}, Peer{Signal: far}, loopback},
 		"IPv4 in IPv6 is IPv4":        {netip.IPv6Unspecified(), netip.Addr{}, Peer{Here: netip.MustParseAddr("::ffff:10.2.0.1")}, lan},
+		"IPv6 phone, IPv4 advertised": {netip.IPv6Unspecified(), pub, Peer{Signal: netip.MustParseAddr("2001:db8::9"), Here: six}, six},
 		"partner, nothing advertised": {lan, netip.Addr{}, Peer{Signal: far, Partner: true}, lan},
 	} {
 		r := &Relay{cfg: Config{Addr: c.addr, Advertise: c.adv, LocalNetworks: nets}}
@@ -550,6 +552,78 @@ func TestIPv6(t *testing.T) {
 	hear(t, b.rtp, 12, '1')
 	b.send('2')
 	hear(t, a.rtp, 12, '2')
+}
+
+// TestSeveralAddresses: each far end is told the address that it met us at, and hears from it; one that meets us
+// elsewhere later is told so, with ports of their own.
+func TestSeveralAddresses(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Log("127.0.0.2 is not ours here")
+		return
+	}
+	r, _ := newRelay(t, 3, func(c *Config) { c.Addr = netip.IPv4Unspecified() })
+	br, a, b := open(t, r), newFar(t), newFar(t)
+	second := netip.MustParseAddr("127.0.0.2")
+	pa, pb := Peer{Signal: loopback, Here: loopback}, Peer{Signal: loopback, Here: second}
+	say := func(from, to string, sdp []byte, peer, toPeer Peer) []byte {
+		t.Helper()
+		out, err := br.Pass(from, to, sdp, peer, toPeer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	both := func() {
+		t.Helper()
+		a.send('1')
+		if from := hear(t, b.rtp, 12, '1'); from != b.relay {
+			t.Errorf("B heard from %s, want %s", from, b.relay)
+		}
+		b.send('2')
+		if from := hear(t, a.rtp, 12, '2'); from != a.relay {
+			t.Errorf("A heard from %s, want %s", from, a.relay)
+		}
+	}
+	b.told(say("A", "B1", a.sdp(), pa, pb))
+	a.told(say("B1", "A", b.sdp(), pb, pa))
+	br.Join("B1")
+	if a.relay.Addr() != loopback || b.relay.Addr() != second {
+		t.Errorf("told %s and %s, want %s and %s", a.relay, b.relay, loopback, second)
+	}
+	both()
+	old := a.relay
+	pa.Here = netip.MustParseAddr("127.0.0.3")
+	b.told(say("A", "B1", a.sdp(), pa, pb)) // its offer comes to the new address
+	a.told(say("B1", "A", b.sdp(), pb, pa))
+	if a.relay.Addr() != pa.Here || a.relay.Port() == old.Port() || b.relay.Addr() != second {
+		t.Errorf("moved: told %s and %s", a.relay, b.relay)
+	}
+	both()
+	if used, _, _ := r.Ports(); used != 8 && used != 4 {
+		t.Errorf("%d ports in use after a move, want those of two legs", used)
+	}
+}
+
+// TestBindTo is what a leg's ports are bound to.
+func TestBindTo(t *testing.T) {
+	any4, any6, none := netip.IPv4Unspecified(), netip.IPv6Unspecified(), netip.Addr{}
+	for _, c := range []struct{ addr, here, want netip.Addr }{
+		{loopback, netip.MustParseAddr("127.0.0.2"), loopback},
+		{any4, loopback, loopback},
+		{any6, loopback, loopback},
+		{any6, netip.MustParseAddr("::ffff:127.0.0.1"), loopback},
+		{any6, netip.IPv6Loopback(), netip.IPv6Loopback()},
+		{any4, netip.IPv6Loopback(), any4},
+		{any4, netip.MustParseAddr("192.0.2.200"), any4}, // not ours: the outside of a NAT
+		{any6, netip.MustParseAddr("fe80::1%lo"), any6},
+		{any4, none, any4},
+		{any6, any6, any6},
+	} {
+		r := &Relay{cfg: Config{Addr: c.addr}}
+		if got := r.bindTo(Peer{Here: c.here}); got != c.want {
+			t.Errorf("bound to %s, met at %s: got %s, want %s", c.addr, c.here, got, c.want)
+		}
+	}
 }
 
 func TestUnusableSDPChangesNothing(t *testing.T) {

@@ -33,7 +33,7 @@ type Config struct {
 	Idle       roam.Duration `yaml:"idle"`         // a call without RTP and RTCP for so long is silent; 60s
 	IdleOnHold roam.Duration `yaml:"idle_on_hold"` // the same while any direction is held; 30m
 
-	Addr          netip.Addr     `yaml:"-"` // address bound, and told to local networks; invalid: 127.0.0.1
+	Addr          netip.Addr     `yaml:"-"` // address bound, and told to local networks; unspecified: of each leg the one its flow came to; invalid: 127.0.0.1
 	Advertise     netip.Addr     `yaml:"-"` // told to anyone else; invalid: Addr
 	LocalNetworks []netip.Prefix `yaml:"-"`
 	Rest          roam.Duration  `yaml:"-"` // how long a port rests before the next call gets it; 0: 30s

@@ -1,6 +1,7 @@
 package media
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/siproam/siproam/roam"
@@ -59,12 +60,13 @@ const maxOccupied = 64
 
 // pair is the two sockets of one stream of one leg (RFC 3550 11: RTP even, RTCP the odd one above).
 type pair struct {
+	at        netip.Addr
 	port      int
 	rtp, rtcp *socket
 }
 
-// openPair binds a pair of ports; the error is [roam.NoCapacity].
-func (r *Relay) openPair() (*pair, error) {
+// openPair binds a pair of ports of at; the error is [roam.NoCapacity].
+func (r *Relay) openPair(at netip.Addr) (*pair, error) {
 	for range maxOccupied {
 		r.mu.Lock()
 		port, found := r.pool.take()
@@ -72,10 +74,10 @@ func (r *Relay) openPair() (*pair, error) {
 		if !found {
 			break
 		}
-		p := &pair{port: port}
+		p := &pair{at: at, port: port}
 		var err error
-		if p.rtp, err = r.listen(port); err == nil {
-			if p.rtcp, err = r.listen(port + 1); err == nil {
+		if p.rtp, err = r.listen(at, port); err == nil {
+			if p.rtcp, err = r.listen(at, port+1); err == nil {
 				return p, nil
 			}
 			p.rtp.close()

@@ -1,6 +1,7 @@
 package media
 
 import (
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -44,6 +45,7 @@ func New(cfg Config, m *metric.Set, log zerolog.Logger) (*Relay, error) {
 	if cfg.Rest == 0 {
 		cfg.Rest = roam.Duration(defaultRest)
 	}
+	cfg.Addr = bindable(cfg.Addr)
 	first, last, err := portRange(cfg.Ports)
 	if err != nil {
 		return nil, err
@@ -53,6 +55,19 @@ func New(cfg Config, m *metric.Set, log zerolog.Logger) (*Relay, error) {
 	r.machine.look()
 	r.count(m)
 	return r, nil
+}
+
+// bindable is a, or on a machine without IPv6 every IPv4 address for [::].
+func bindable(a netip.Addr) netip.Addr {
+	if a != netip.IPv6Unspecified() {
+		return a
+	}
+	c, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6unspecified})
+	if err != nil {
+		return netip.IPv4Unspecified()
+	}
+	c.Close()
+	return a
 }
 
 // count makes the metrics of FACE.md.
@@ -170,11 +185,22 @@ func (r *Relay) ours(a netip.AddrPort) bool {
 	return r.pool.used[int(a.Port())&^1]
 }
 
-// told is the address the far end of a leg is given: the advertised one for partners and strange networks, else
-// the one that is bound, else the one its flow came in on.
+// bindTo is where the ports towards a far end are bound. Where every address is ours that is the one it
+// reaches us at: packets must leave from there too, or a NAT before it would not let them in.
+func (r *Relay) bindTo(p Peer) netip.Addr {
+	here := p.Here.Unmap()
+	if !r.cfg.Addr.IsUnspecified() || !here.IsValid() || here.IsUnspecified() || here.Is6() && here.IsLinkLocalUnicast() ||
+		here.Is6() && r.cfg.Addr.Is4() || !r.machine.has(here) {
+		return r.cfg.Addr
+	}
+	return here
+}
+
+// told is the address the far end of a leg is given: the advertised one for partners and strange networks of
+// its family, else the one that is bound, else the one its flow came in on.
 func (r *Relay) told(p Peer) netip.Addr {
-	adv := r.cfg.Advertise
-	if adv.IsValid() && (p.Partner || !r.local(p.Signal.Unmap())) {
+	adv, signal := r.cfg.Advertise, p.Signal.Unmap()
+	if adv.IsValid() && (p.Partner || !r.local(signal)) && (!signal.IsValid() || signal.Is4() == adv.Is4()) {
 		return adv
 	}
 	switch here := p.Here.Unmap().WithZone(""); {

@@ -93,13 +93,13 @@ func (e *eye) watch() {
 	}
 }
 
-// listen binds one port on the configured address: IPv4 alone on an IPv4 address, both on [::].
-func (r *Relay) listen(port int) (*socket, error) {
+// listen binds one port of at: IPv4 alone on an IPv4 address, both on [::].
+func (r *Relay) listen(at netip.Addr, port int) (*socket, error) {
 	if err := r.eyes.open(r); err != nil {
 		return nil, err
 	}
 	s := &socket{eye: r.eyes.all[port/2%len(r.eyes.all)], family: unix.AF_INET}
-	if r.cfg.Addr.Is6() {
+	if at.Is6() {
 		s.family = unix.AF_INET6
 	}
 	fd, err := unix.Socket(s.family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -108,13 +108,13 @@ func (r *Relay) listen(port int) (*socket, error) {
 	}
 	if s.family == unix.AF_INET6 {
 		only := 1
-		if r.cfg.Addr == netip.IPv6Unspecified() {
+		if at == netip.IPv6Unspecified() {
 			only = 0
 		}
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only)
 	}
 	var name sockaddr
-	size := name.put(s.family, netip.AddrPortFrom(r.cfg.Addr, uint16(port)))
+	size := name.put(s.family, netip.AddrPortFrom(at, uint16(port)))
 	if _, _, errno := syscall.Syscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&name)), size); errno != 0 {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("bind", errno)

@@ -16,16 +16,16 @@ type eyes struct{}
 
 func (eyes) close() {}
 
-// listen binds one port on the configured address: IPv4 alone on an IPv4 address, both on [::].
-func (r *Relay) listen(port int) (*socket, error) {
+// listen binds one port of at: IPv4 alone on an IPv4 address, both on [::].
+func (r *Relay) listen(at netip.Addr, port int) (*socket, error) {
 	network := "udp4"
 	switch {
-	case r.cfg.Addr == netip.IPv6Unspecified():
+	case at == netip.IPv6Unspecified():
 		network = "udp"
-	case r.cfg.Addr.Is6():
+	case at.Is6():
 		network = "udp6"
 	}
-	c, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.cfg.Addr, uint16(port))))
+	c, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, uint16(port))))
 	if err != nil {
 		return nil, err
 	}

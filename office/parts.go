@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/siproam/siproam/media"
@@ -63,13 +64,21 @@ func transportConfig(cfg Config, p *partners, boot uint64) (transport.Config, er
 	return tc, nil
 }
 
-// mediaConfig binds media where the phones' first listener is.
+// mediaConfig binds media where phones and partners come: at the one address of all listeners, else of each leg at the
+// address that it came to.
 func mediaConfig(cfg Config) media.Config {
 	mc := cfg.Media
 	mc.Advertise, mc.LocalNetworks = cfg.Advertise, cfg.LocalNetworks
-	if len(cfg.Listen) > 0 {
-		if _, addr, err := splitListen(cfg.Listen[0]); err == nil {
-			mc.Addr = addr.Addr()
+	for _, l := range slices.Concat(cfg.Listen, []string{cfg.PartnerListen}) {
+		_, at, err := splitListen(l)
+		switch a := at.Addr(); {
+		case err != nil, a == mc.Addr:
+		case !mc.Addr.IsValid():
+			mc.Addr = a
+		case a.Is4() && mc.Addr.Is4():
+			mc.Addr = netip.IPv4Unspecified()
+		default:
+			mc.Addr = netip.IPv6Unspecified()
 		}
 	}
 	return mc

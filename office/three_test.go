@@ -173,11 +173,14 @@ func (x *three) addr(name, network string) string {
 	return ""
 }
 
-// phone is a phone of user n, plugged in at an office; the rest of cfg is the caller's.
-func (x *three) phone(n, at string, cfg phone.Config) *phone.Phone {
+// phone is a phone of user n, plugged in at an office, or at one listener of it; the rest of cfg is the caller's.
+func (x *three) phone(n, at string, cfg phone.Config, proxy ...string) *phone.Phone {
 	x.t.Helper()
 	home := officeNames[n[0]-'1']
-	cfg.AOR, cfg.Proxy, cfg.Log = "sip:"+n+"@"+home+".example", x.addr(at, "udp"), zerolog.Nop()
+	cfg.AOR, cfg.Proxy, cfg.Log = "sip:"+n+"@"+home+".example", strings.Join(proxy, ""), zerolog.Nop()
+	if cfg.Proxy == "" {
+		cfg.Proxy = x.addr(at, "udp")
+	}
 	if cfg.Password == "" {
 		cfg.Password = "secret-" + n
 	}
@@ -240,7 +243,7 @@ func (x *three) certificates() {
 	caKey := x.sign("ca", ca, ca, nil)
 	for _, name := range officeNames {
 		x.sign(name, &x509.Certificate{
-			DNSNames: []string{"sip." + name + ".example"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
+			DNSNames: []string{"sip." + name + ".example"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, KeyUsage: x509.KeyUsageDigitalSignature,
 			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		}, ca, caKey)
 	}

@@ -126,13 +126,19 @@ func (c *Call) fork(l *Leg, in dialog.Invite, limit time.Duration) error {
 	in.ToAddr = sip.Address{Raw: uriOf(string(c.callee.user))}
 	in.Max = c.max
 	in.Fields = append(in.Fields, c.across(l)...)
-	if c.offer != nil {
-		sdp, err := c.pass(c.a, l, c.offer)
+	if offer := c.offer; offer != nil {
+		sdp, err := c.pass(c.a, l, offer)
 		if err != nil {
 			c.bridge.Drop(l.name)
 			return err
 		}
 		in.Type, in.Body = sdpType, sdp
+		if l.flow == nil { // our address towards another office is known when there is a way to it
+			in.Offer = func(f *sip.Flow) ([]byte, error) {
+				l.peer = peerOf(f)
+				return c.pass(c.a, l, offer)
+			}
+		}
 	}
 	c.bs = append(c.bs, l)
 	l.d = c.s.dialogs.Invite(in, l)

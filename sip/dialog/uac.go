@@ -20,6 +20,7 @@ type Invite struct {
 	Fields  []sip.Field
 	Type    string // Content-Type, "" without a body
 	Body    []byte
+	Offer   func(f *sip.Flow) ([]byte, error) // the body for the flow that the INVITE goes by, as often as one is tried; nil: Body
 }
 
 // forksMost is how many early dialogs one INVITE may make; further ones are heard, but not kept.
@@ -51,7 +52,14 @@ func (t *Table) Invite(in Invite, e Events) *Dialog {
 		w.AddCSeq(1, "INVITE")
 		w.Add(sip.Contact, d.contactOn(f))
 		w.AddFields(in.Fields)
-		return w.End(in.Type, in.Body)
+		body := in.Body
+		if in.Offer != nil {
+			var err error
+			if body, err = in.Offer(f); err != nil {
+				return err
+			}
+		}
+		return w.End(in.Type, body)
 	}, d.answer)
 	return d
 }

@@ -24,7 +24,7 @@ func (t *Transport) here(remote netip.Addr, local netip.AddrPort) string {
 
 func (t *Transport) near(remote netip.Addr) bool {
 	plain := remote.WithZone("")
-	return plain.IsLoopback() || t.machine.has(remote) ||
+	return t.machine.has(remote) ||
 		slices.ContainsFunc(t.cfg.LocalNetworks, func(p netip.Prefix) bool { return p.Contains(plain) })
 }
 
@@ -58,6 +58,9 @@ type machine struct {
 const machineStale = 10 * time.Second // addresses come and go; asking costs a system call or two
 
 func (m *machine) has(a netip.Addr) bool {
+	if a.IsLoopback() {
+		return true // 127.0.0.2 stands at no interface
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if time.Since(m.read) > machineStale {

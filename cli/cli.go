@@ -34,6 +34,10 @@ type commands struct {
 	Check       check       `cmd:"" help:"Find every mistake of an office.yaml, with its line."`
 	User        users       `cmd:"" help:"Manage the accounts of a running office."`
 	Where       where       `cmd:"" help:"Say where a user is, or where everybody is. Exit code 3: offline, 4: unknown."`
+	Explain     explain     `cmd:"" help:"Say why a user is where he is, and what a call would do now."`
+	Moves       moves       `cmd:"" help:"List the last moves of a user, newest first."`
+	Release     release     `cmd:"" help:"End the registrations of a user; a phone that lives comes back by itself."`
+	Resync      resync      `cmd:"" help:"Compare the routing store with our users and write again what is missing."`
 	Calls       calls       `cmd:"" help:"List calls in progress, or show one."`
 	Hangup      hangup      `cmd:"" help:"End a call."`
 	CDR         cdr         `cmd:"" name:"cdr" help:"List charging records, newest first."`

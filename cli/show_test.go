@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/siproam/siproam/office"
+	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/routesrv"
 )
 
 func TestWhereText(t *testing.T) {
@@ -124,5 +126,36 @@ func TestCapture(t *testing.T) {
 	}
 	if len(b) != 0 {
 		t.Errorf("%d bytes left", len(b))
+	}
+}
+
+func TestExplainText(t *testing.T) {
+	at := time.Date(2026, 11, 22, 17, 25, 3, 0, time.UTC)
+	x := office.Explanation{
+		Whereabouts: office.Whereabouts{User: "1001@north.example", Home: "north", At: "south", Move: 7, Source: "routing store (fresh)", Zone: "UTC"},
+		AtHome: &office.Standing{Home: "north", Profile: &roam.Profile{Version: 1, Name: "alice", Number: "+15550001001", Calls: 2},
+			Stays: []office.Stay{{Office: "south", Epoch: 41, Until: at}}, Owed: []string{"sip:west"}},
+		There:  &office.Standing{Visitor: true, Home: "north", Stays: []office.Stay{{Office: "south", Epoch: 41, Until: at, Ticket: at, Provisional: at}}},
+		Policy: []string{"agreement north -> south: allowed"}, Next: at, Asking: "west",
+		Call:  []string{"west reads the routing store: south, move 7", "INVITE west -> south (sip:s)"},
+		Moves: []routesrv.Move{{Move: 7, At: "2026-11-22T15:14:03.000Z", From: "north", To: "south", Why: "registered"}},
+	}
+	want := `1001@north.example is at south (move 7) by the routing store (fresh)
+why      home's record: at south until 17:25:03, epoch 41
+why      home still has to tell sip:west that the user has left
+why      visited office's record: at south until 17:25:03, epoch 41, digest checked by north, not recorded by home yet: the registration message is repeated until 17:25:03
+policy   agreement north -> south: allowed
+profile  v1, name alice, number +15550001001, at most 2 calls
+next     refresh due 17:25:03; otherwise offline
+a call from west now would
+  1  west reads the routing store: south, move 7
+  2  INVITE west -> south (sip:s)
+moves
+  7    2026-11-22 15:14:03  north -> south   registered
+`
+	var out bytes.Buffer
+	writeExplanation(&out, &x, at)
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
 }

@@ -139,6 +139,22 @@ func (h *House) routes() *http.ServeMux {
 	}
 	on("GET /health", func(ctx context.Context, a asked) (any, error) { return h.allHealth(ctx, a.only) })
 	on("GET /where", h.answerWhere)
+	on("GET /explain", func(ctx context.Context, a asked) (any, error) {
+		return named(a, func(name string) (any, error) { return h.Explain(ctx, name, a.get("from"), a.only) })
+	})
+	on("GET /moves", func(ctx context.Context, a asked) (any, error) {
+		return named(a, func(name string) (any, error) {
+			w, err := h.Where(ctx, name, a.only)
+			if err != nil {
+				return nil, err
+			}
+			return h.Moves(ctx, w.User)
+		})
+	})
+	on("POST /release", func(ctx context.Context, a asked) (any, error) {
+		return named(a, func(name string) (any, error) { return h.Release(ctx, name, a.only) })
+	})
+	on("POST /resync", func(_ context.Context, a asked) (any, error) { return h.Resync(a.only), nil })
 	on("GET /calls", func(ctx context.Context, a asked) (any, error) { return h.Calls(ctx, a.only) })
 	on("POST /hangup", func(ctx context.Context, a asked) (any, error) { return h.hangup(ctx, a.only, a.get("id")) })
 	on("GET /cdr", h.answerCDR)
@@ -153,6 +169,19 @@ func (h *House) routes() *http.ServeMux {
 	h.userRoutes(on)
 	mux.HandleFunc("GET /trace", h.answerTrace)
 	return mux
+}
+
+// named does what is asked of the user that a names.
+func named(a asked, do func(name string) (any, error)) (any, error) {
+	name := a.get("user")
+	if name == "" {
+		return nil, usage("which user?")
+	}
+	v, err := do(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return v, nil
 }
 
 func level() string { return zerolog.GlobalLevel().String() }

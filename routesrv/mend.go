@@ -230,3 +230,10 @@ func (s *Store) compare(ctx context.Context, page []roam.Owned) error {
 	}
 	return nil
 }
+
+// Resync has everything that R should hold of our users compared and written again, paced, as after R has
+// lost it. It returns at once; from any goroutine.
+func (s *Store) Resync() {
+	s.lost.Store(true)
+	signal(s.work)
+}

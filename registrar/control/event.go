@@ -95,6 +95,7 @@ type (
 		Device roam.Device
 		All    bool // every device
 		Next   roam.Epoch
+		Why    string // for people; "": offline
 	}
 	// Due is the time asked for by Wake.
 	Due struct{ Next roam.Epoch }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -114,7 +115,7 @@ func (h Home) offline(now time.Time, ev Offline, out []Action) (Home, []Action) 
 	default:
 		return h, out
 	}
-	return h.save(change{device: ev.Device, to: to, why: "offline"}, out)
+	return h.save(change{device: ev.Device, to: to, why: cmp.Or(ev.Why, "offline")}, out)
 }
 
 // due ends what has expired and repeats what was not acknowledged.

@@ -194,6 +194,9 @@ func (m *Message) Seconds(n Name) (v uint32, found bool) {
 // Body is the body, Content-Length long.
 func (m *Message) Body() []byte { return m.text(m.body) }
 
+// Trailing is how many octets stand behind the body that Content-Length names.
+func (m *Message) Trailing() int { return len(m.raw) - int(m.body.to) }
+
 // Bytes is the message as it came, with what came after it in a datagram.
 func (m *Message) Bytes() []byte { return m.came }
 

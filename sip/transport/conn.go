@@ -1,10 +1,14 @@
 package transport
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
+
+	"github.com/gobwas/ws"
 
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
@@ -25,15 +29,24 @@ type conn struct {
 	flow *sip.Flow
 	raw  *net.TCPConn
 	nc   net.Conn // raw, or TLS over it
+	in   unframer // the reader's alone
+	out  framer
 
-	handled  int  // messages and pings read since the last pause; the reader's alone
-	stranger bool // an office that is no partner: its first request is refused, and that is all
+	code     ws.StatusCode // why the reader ends a WebSocket; 0: for what was in a message
+	handled  int           // messages and pings read since the last pause; the reader's alone
+	stranger bool          // an office that is no partner: its first request is refused, and that is all
 
 	wake chan struct{} // one place: pending or ended changed
 
 	mu      sync.Mutex // guards what follows
 	pending []byte     // at most maxPending
 	ended   bool       // nothing more is taken; the writer writes pending and ends
+}
+
+// newConn is one whose messages are those of a stream.
+func newConn(t *Transport, k kind, nc *net.TCPConn) *conn {
+	s := &stream{sip.Framer{Client: k == dialledConn}}
+	return &conn{t: t, kind: k, raw: nc, nc: nc, in: s, out: s, wake: make(chan struct{}, 1)}
 }
 
 // run reads and writes until the connection ends.
@@ -65,37 +78,59 @@ func (c *conn) log(event string, err error) {
 		Stringer("transport", c.flow.Transport).Msg("connection")
 }
 
+// waiting is what a reader waits for.
+type waiting uint8
+
+const (
+	forFirst waiting = iota // the first octets of a stranger
+	forNext                 // the next message
+	forLife                 // the answer to a keep-alive of ours
+	forRest                 // of a message that has begun
+)
+
 // read hands over what comes until the connection ends, or must be ended.
 func (c *conn) read() error {
-	f := sip.Framer{Client: c.kind == dialledConn}
 	room := make([]byte, readSize)
-	begun := false
+	wait := forFirst
 	if c.kind != dialledConn {
 		c.readWithin(c.t.limits.first)
 	}
 	for {
 		n, err := c.nc.Read(room)
 		if n > 0 {
-			f.Feed(room[:n])
-			whole, closing := c.feed(&f)
+			c.in.Feed(room[:n])
+			whole, closing := c.feed()
 			if closing {
 				return c.lastWords()
 			}
-			begun = begun && whole == 0
+			if wait == forRest && whole > 0 {
+				wait = forNext
+			}
 			c.pause()
 		}
-		if err != nil {
+		switch partial := c.in.Partial(); {
+		case err != nil && (wait != forNext || !c.asked(err)):
 			return err
-		}
-		switch partial := f.Partial(); {
+		case err != nil:
+			wait = forLife
+			c.readWithin(c.t.limits.first)
 		case !partial:
-			begun = false
+			wait = forNext
 			c.readIdle()
-		case !begun: // a message must not take for ever to come, however its octets drip
-			begun = true
+		case wait != forRest: // a message must not take for ever to come, however its octets drip
+			wait = forRest
 			c.readWithin(c.t.limits.message)
 		}
 	}
+}
+
+// asked says that err was silence, and the other end has been asked whether it lives.
+func (c *conn) asked(err error) bool {
+	ping := c.out.ask()
+	if ping == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	return c.queue(ping) == nil
 }
 
 // pause lets a source that sends too much wait: its octets stay where they are until TCP stops it.
@@ -122,6 +157,10 @@ func (c *conn) readIdle() {
 		c.readUntil(time.Time{})
 		return
 	}
+	if c.out.ask() != nil {
+		c.readWithin(min(c.t.limits.idle, c.t.limits.pulse))
+		return
+	}
 	c.readWithin(c.t.limits.idle)
 }
 
@@ -137,24 +176,24 @@ func (c *conn) readUntil(deadline time.Time) {
 }
 
 // feed hands over the whole messages that have come, and answers pings.
-func (c *conn) feed(f *sip.Framer) (whole int, closing bool) {
+func (c *conn) feed() (whole int, closing bool) {
 	b := c.t.batches.Get().(*batch)
 	defer func() {
 		if v := recover(); v != nil { // in the framer
 			c.t.caught("frame", c.flow, v)
-			closing = true
+			c.code, closing = ws.StatusInternalServerError, true
 		}
 		c.t.deliver(b)
 	}()
 	for !closing {
-		msg, ping, err := f.Next()
+		msg, answer, err := c.in.Next()
 		switch {
 		case err != nil:
-			c.doubt(b, msg, err)
+			c.broken(b, msg, err)
 			closing = true
-		case ping:
+		case answer != nil:
 			c.handled++
-			_ = c.send(pong) // when it fails, the reader notices
+			_ = c.queue(answer) // when it fails, the reader notices
 		case msg == nil:
 			return whole, false
 		case c.stranger:
@@ -173,6 +212,16 @@ func (c *conn) feed(f *sip.Framer) (whole int, closing bool) {
 	return whole, closing
 }
 
+// broken ends a connection whose framing says so: the phone closes it, or nothing more can be made of it.
+func (c *conn) broken(b *batch, head []byte, err error) {
+	if e, is := err.(*socketEnd); is {
+		if c.code = e.code; e.asked {
+			return
+		}
+	}
+	c.doubt(b, head, err)
+}
+
 // doubt answers a message whose end cannot be told (18.3), from the headers it has.
 func (c *conn) doubt(b *batch, head []byte, err error) {
 	c.t.show(c.flow, false, head)
@@ -188,13 +237,20 @@ func (c *conn) doubt(b *batch, head []byte, err error) {
 // closing with octets unread would reset the connection and take our answer with it.
 func (c *conn) lastWords() error {
 	c.readWithin(c.t.limits.drain)
-	c.end()
+	c.end(c.code)
 	_, err := io.Copy(io.Discard, c.nc)
 	return err
 }
 
-// send queues b for the writer. A peer that does not take what waits is cut off.
-func (c *conn) send(b []byte) error {
+// send queues a message for the writer. A peer that does not take what waits is cut off.
+func (c *conn) send(msg []byte) error { return c.put(msg, c.out.wrap) }
+
+// queue is send for what is framed already.
+func (c *conn) queue(b []byte) error {
+	return c.put(b, func(dst, b []byte) []byte { return append(dst, b...) })
+}
+
+func (c *conn) put(b []byte, wrap func(dst, b []byte) []byte) error {
 	c.mu.Lock()
 	switch {
 	case c.ended:
@@ -205,7 +261,7 @@ func (c *conn) send(b []byte) error {
 		c.cut()
 		return ErrFull
 	}
-	c.pending = append(c.pending, b...)
+	c.pending = wrap(c.pending, b)
 	c.mu.Unlock()
 	c.rouse()
 	return nil
@@ -237,10 +293,15 @@ func (c *conn) write() {
 		case more:
 			<-c.wake
 		default:
-			_ = c.nc.(interface{ CloseWrite() error }).CloseWrite() // *net.TCPConn, *tls.Conn
+			_ = c.closeWrite()
 			return
 		}
 	}
+}
+
+// closeWrite tells the other end that nothing more comes.
+func (c *conn) closeWrite() error {
+	return c.nc.(interface{ CloseWrite() error }).CloseWrite() // *net.TCPConn, *tls.Conn
 }
 
 // next swaps the written b for what is pending; more is false when nothing will come.
@@ -260,9 +321,15 @@ func (c *conn) isEnded() bool {
 	return c.ended
 }
 
-// end takes nothing more, and has the writer finish.
-func (c *conn) end() {
+// end takes nothing more, and has the writer finish; code is for a WebSocket, 0: what was in its message.
+func (c *conn) end(code ws.StatusCode) {
+	if code == 0 {
+		code = ws.StatusInvalidFramePayloadData
+	}
 	c.mu.Lock()
+	if !c.ended {
+		c.pending = c.out.last(c.pending, code)
+	}
 	c.ended = true
 	_ = c.nc.SetWriteDeadline(time.Now().Add(c.t.limits.drain))
 	c.mu.Unlock()
@@ -271,7 +338,7 @@ func (c *conn) end() {
 
 // leave is end for the end of Serve: the reader stops at once.
 func (c *conn) leave() {
-	c.end()
+	c.end(ws.StatusGoingAway)
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
 }
 

@@ -115,7 +115,7 @@ func (t *Transport) connect(ctx context.Context, h sip.Hop) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{t: t, kind: dialledConn, raw: nc.(*net.TCPConn), nc: nc, wake: make(chan struct{}, 1)}
+	c := newConn(t, dialledConn, nc.(*net.TCPConn))
 	tune(c.raw, t.cfg.DSCP)
 	local := addrPort(nc.LocalAddr())
 	c.flow = t.newFlow(roam.Flow{Transport: h.Transport, Local: local, Remote: addrPort(nc.RemoteAddr())})

@@ -72,7 +72,7 @@ func (d *door) admit(ctx context.Context, nc *net.TCPConn) {
 func (d *door) welcome(ctx context.Context, nc *net.TCPConn) {
 	t := d.t
 	tune(nc, t.cfg.DSCP)
-	c := &conn{t: t, kind: d.kind, raw: nc, nc: nc, wake: make(chan struct{}, 1)}
+	c := newConn(t, d.kind, nc)
 	_ = nc.SetDeadline(time.Now().Add(t.limits.first))
 	name := roam.Flow{Transport: d.place.transport, Local: addrPort(nc.LocalAddr()), Remote: addrPort(nc.RemoteAddr())}
 	c.flow = t.newFlow(name)
@@ -83,6 +83,12 @@ func (d *door) welcome(ctx context.Context, nc *net.TCPConn) {
 			return
 		}
 		c.nc = secure
+	}
+	if d.place.webSocket() {
+		if err := d.upgrade(c); err != nil {
+			d.refuse(c, err)
+			return
+		}
 	}
 	if d.kind == partnerConn {
 		c.stranger = !t.identified(c.flow, c.nc.(*tls.Conn))
@@ -213,6 +219,7 @@ func (t *Transport) connections(emit func(v float64, labels ...string)) {
 		n[c.flow.Transport]++
 	}
 	t.mu.RUnlock()
-	emit(float64(n[roam.TCP]), "TCP")
-	emit(float64(n[roam.TLS]), "TLS")
+	for kind := roam.TCP; kind <= roam.WSS; kind++ {
+		emit(float64(n[kind]), kind.String())
+	}
 }

@@ -23,18 +23,22 @@ type place struct {
 // String is p as Config writes it.
 func (p place) String() string { return strings.ToLower(p.transport.String()) + ":" + p.at.String() }
 
+// secure says that p needs our certificate.
+func (p place) secure() bool { return p.transport == roam.TLS || p.transport == roam.WSS }
+
+// webSocket says that what comes to p are WebSockets.
+func (p place) webSocket() bool { return p.transport == roam.WS || p.transport == roam.WSS }
+
 // parsePlace reads "udp:192.0.2.1:5060".
 func parsePlace(s string) (p place, err error) {
 	name, at, _ := strings.Cut(s, ":")
-	switch name {
-	case "udp":
-		p.transport = roam.UDP
-	case "tcp":
-		p.transport = roam.TCP
-	case "tls":
-		p.transport = roam.TLS
-	default:
-		return p, fmt.Errorf("listen %s: transport must be udp, tcp or tls", s)
+	for kind := roam.UDP; kind <= roam.WSS; kind++ {
+		if name == strings.ToLower(kind.String()) {
+			p.transport = kind
+		}
+	}
+	if p.transport == roam.NoTransport {
+		return p, fmt.Errorf("listen %s: transport must be udp, tcp, tls, ws or wss", s)
 	}
 	if p.at, err = netip.ParseAddrPort(at); err != nil {
 		return p, fmt.Errorf("listen %s: want transport:address:port with a numeric address", s)
@@ -93,11 +97,11 @@ func (t *Transport) listenPhones() error {
 			t.sockets = append(t.sockets, s)
 			t.places = append(t.places, place{roam.UDP, s.local})
 			continue
-		case p.transport == roam.TLS && t.cfg.PhoneTLS == nil:
+		case p.secure() && t.cfg.PhoneTLS == nil:
 			return fmt.Errorf("listen %s: no certificate for phones", p)
 		}
 		var c *tls.Config
-		if p.transport == roam.TLS {
+		if p.secure() {
 			c = phoneTLS(t.cfg.PhoneTLS)
 		}
 		if err := t.bindStream(p, network(p, asked), phoneConn, c); err != nil {

@@ -364,7 +364,7 @@ func TestOpenTCP(t *testing.T) {
 		t.Errorf("Here: got %s, want %s", there.flow.Here, far.at(0))
 	}
 	// One that is about to end is given to nobody.
-	e.t.conns[f.Conn].end()
+	e.t.conns[f.Conn].end(0)
 	again, err := e.t.Open(context.Background(), h)
 	if err != nil || again == f || again.Conn == f.Conn {
 		t.Errorf("got %v, %v, want a new connection", again, err)

@@ -36,8 +36,10 @@ type Receiver interface {
 
 // Config is where to listen and how others see us.
 type Config struct {
-	Listen            []string       // phones: "udp:0.0.0.0:5060", "tcp:[::]:5060", "tls:[::]:5061"; port 0: any
-	PhoneTLS          *tls.Config    // our certificate for phones; needed by "tls:" in Listen
+	Listen            []string       // phones: "udp:0.0.0.0:5060", "tcp:[::]:5060", "tls:[::]:5061", "ws:[::]:8088", "wss:[::]:8089"; port 0: any
+	PhoneTLS          *tls.Config    // our certificate for phones; needed by "tls:" and "wss:" in Listen
+	Origins           []string       // of pages that may open a WebSocket, "https://phone.example.org"; those of Names may, too
+	Names             []string       // hosts that mean us
 	PartnerListen     string         // partners: "tls:[::]:5067"; "": none
 	PartnerTLS        *tls.Config    // mutual TLS, both for accepting and dialling partners
 	URI               sip.URI        // how other offices reach us: Here of partner flows
@@ -109,6 +111,7 @@ type limits struct {
 	first   time.Duration // for the TLS handshake, and again to the first octets
 	message time.Duration // from a message's first octet to its last
 	idle    time.Duration // without anything from a phone
+	pulse   time.Duration // the same from a WebSocket, until it is asked whether it lives: no page can do that by itself
 	write   time.Duration // for the other end to take what is written
 	drain   time.Duration // for last words before closing
 	dial    time.Duration // to connect, TLS handshake included
@@ -132,7 +135,7 @@ func New(cfg Config, identify func(*sip.Flow) roam.OfficeID, m *metric.Set, log 
 	t := &Transport{
 		cfg:      cfg,
 		identify: identify,
-		limits: limits{first: 10 * time.Second, message: 30 * time.Second, idle: cfg.Idle,
+		limits: limits{first: 10 * time.Second, message: 30 * time.Second, idle: cfg.Idle, pulse: 30 * time.Second,
 			write: 10 * time.Second, drain: 2 * time.Second, dial: 10 * time.Second},
 		log:     log,
 		noisy:   log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}),

@@ -506,7 +506,7 @@ func TestListenErrors(t *testing.T) {
 		want string
 	}{
 		{Config{Listen: []string{"tcp:127.0.0.1:0", taken}}, "listen " + taken + ": address already in use"},
-		{Config{Listen: []string{"sctp:127.0.0.1:5060"}}, "listen sctp:127.0.0.1:5060: transport must be udp, tcp or tls"},
+		{Config{Listen: []string{"sctp:127.0.0.1:5060"}}, "listen sctp:127.0.0.1:5060: transport must be udp, tcp, tls, ws or wss"},
 		{Config{Listen: []string{"udp:localhost:5060"}}, "listen udp:localhost:5060: want transport:address:port with a numeric address"},
 		{Config{Listen: []string{"tls:127.0.0.1:0"}}, "listen tls:127.0.0.1:0: no certificate for phones"},
 		{Config{PartnerListen: "tcp:127.0.0.1:0"}, "listen tcp:127.0.0.1:0: partners are only known by TLS certificates"},

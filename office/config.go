@@ -21,7 +21,8 @@ type Config struct {
 	Timezone      string             `yaml:"timezone"`       // for listings; stored times are UTC. "": this machine's
 	State         string             `yaml:"state"`          // directory of office.db and the control socket; a local disk
 	Roles         []string           `yaml:"roles"`          // registrar, softswitch; routesrv serves the embedded store
-	Listen        []string           `yaml:"listen"`         // for phones: "udp:0.0.0.0:5060", "tcp:[::]:5060", "tls:[::]:5061"
+	Listen        []string           `yaml:"listen"`         // for phones: "udp:0.0.0.0:5060", "tcp:[::]:5060", "tls:[::]:5061", "ws:[::]:8088", "wss:[::]:8089"
+	WebSocket     WebSocket          `yaml:"websocket"`      // phones in web pages
 	PartnerListen string             `yaml:"partner_listen"` // for other offices: "tls:[::]:5067"; "": none
 	TLS           TLS                `yaml:"tls"`            //
 	URI           string             `yaml:"uri"`            // how other offices reach us; published in Redis
@@ -38,6 +39,11 @@ type Config struct {
 	DHCP          DHCP               `yaml:"dhcp"`           //
 	HTTP          HTTP               `yaml:"http"`           //
 	Log           Log                `yaml:"log"`            //
+}
+
+// WebSocket is who may open one.
+type WebSocket struct {
+	Origins []string `yaml:"origins"` // of web pages, "https://phone.example.org"; pages from our own names may, too
 }
 
 // TLS is the files of the partner listener, and of the phones' over TLS. They are read again on reload.
@@ -130,12 +136,12 @@ func (c *Config) speaksTLS() bool {
 // overTLS says that a listener for phones needs our certificate.
 func overTLS(listen string) bool {
 	transport, _, _ := strings.Cut(listen, ":")
-	return transport == "tls"
+	return transport == "tls" || transport == "wss"
 }
 
 // Later names the keys of versions to come.
 func (c *Config) Later() []string {
-	return []string{"$.trunks", "$.services", "$.voicemail", "$.websocket", "$.hep", "$.webhooks", "$.registration.outbound"}
+	return []string{"$.trunks", "$.services", "$.voicemail", "$.hep", "$.webhooks", "$.registration.outbound"}
 }
 
 // Zone is the timezone of listings. Validate has seen that it exists.

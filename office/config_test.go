@@ -58,6 +58,8 @@ roles: [registrar, softswitch]
 listen:
   - udp:0.0.0.0:5060
   - tcp:0.0.0.0:5060
+  - wss:[::]:8089
+websocket: {origins: ["https://phone.example.org"]}
 partner_listen: tls:[::]:5067
 tls: {cert: /etc/siproam/tls/fullchain.pem, key: /etc/siproam/tls/privkey.pem, partner_ca: /etc/siproam/tls/partners.pem}
 uri: "sip:sip.south.example:5067;transport=tls"
@@ -154,7 +156,7 @@ func TestPortsAndDoubts(t *testing.T) {
 	for _, p := range cfg.Ports() {
 		got = append(got, p.Port+" "+p.From)
 	}
-	want := "5060/udp phones, 5060/tcp phones, 5067/tcp other offices, 20000-20999/udp phones and other offices, 8080/tcp this machine only"
+	want := "5060/udp phones, 5060/tcp phones, 8089/tcp phones, 5067/tcp other offices, 20000-20999/udp phones and other offices, 8080/tcp this machine only"
 	if strings.Join(got, ", ") != want {
 		t.Errorf("got %s\nwant %s", strings.Join(got, ", "), want)
 	}

@@ -52,7 +52,7 @@ func transportConfig(cfg Config, p *partners, boot uint64) (transport.Config, er
 	tc := transport.Config{
 		Listen: cfg.Listen, PartnerListen: cfg.PartnerListen, PartnerTLS: p.tls(), PhoneTLS: p.phones(), Advertise: cfg.Advertise,
 		LocalNetworks: cfg.LocalNetworks, Boot: boot, DSCP: signallingDSCP,
-		Overload: cfg.Overload,
+		Overload: cfg.Overload, Origins: cfg.WebSocket.Origins, Names: names(cfg),
 	}
 	if cfg.URI == "" {
 		return tc, nil

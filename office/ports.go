@@ -15,13 +15,16 @@ type Port struct {
 	What string `json:"what"`
 }
 
+// within is what else TCP carries under SIP.
+var within = map[string]string{"tls": "TLS", "ws": "WebSocket", "wss": "secure WebSocket"}
+
 // Ports lists what this configuration listens on, for whoever keeps the firewall.
 func (c *Config) Ports() (all []Port) {
 	for _, l := range c.Listen {
 		if transport, addr, err := splitListen(l); err == nil {
 			what := "SIP at " + addr.Addr().String()
-			if overTLS(l) {
-				transport, what = "tcp", "SIP over TLS at "+addr.Addr().String()
+			if how, found := within[transport]; found {
+				transport, what = "tcp", "SIP over "+how+" at "+addr.Addr().String()
 			}
 			all = append(all, Port{fmt.Sprintf("%d/%s", addr.Port(), transport), "phones", what})
 		}

@@ -20,6 +20,7 @@ var fixed = []struct {
 	{"state", func(c *Config) any { return &c.State }},
 	{"roles", func(c *Config) any { return &c.Roles }},
 	{"listen", func(c *Config) any { return &c.Listen }},
+	{"websocket", func(c *Config) any { return &c.WebSocket }},
 	{"partner_listen", func(c *Config) any { return &c.PartnerListen }},
 	{"tls.partner_ca", func(c *Config) any { return &c.TLS.PartnerCA }},
 	{"uri", func(c *Config) any { return &c.URI }},

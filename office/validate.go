@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -101,14 +102,17 @@ func (f *findings) listeners(c *Config) {
 		switch transport, _, err := splitListen(l); {
 		case err != nil:
 			f.at(path, "%v", err)
-		case transport == "ws" || transport == "wss":
-			f.at(path, "%s for phones: not in this version", transport)
-		case transport != "udp" && transport != "tcp" && transport != "tls":
-			f.at(path, "%q is not a transport; want udp, tcp or tls", transport)
+		case !slices.Contains([]string{"udp", "tcp", "tls", "ws", "wss"}, transport):
+			f.at(path, "%q is not a transport; want udp, tcp, tls, ws or wss", transport)
 		case seen[l] && !strings.HasSuffix(l, ":0"):
 			f.at(path, "%s is given twice", l)
 		}
 		seen[l] = true
+	}
+	for i, o := range c.WebSocket.Origins {
+		if u, err := url.Parse(o); err != nil || u.Scheme == "" || u.Hostname() == "" || o != u.Scheme+"://"+u.Host {
+			f.at(fmt.Sprintf("websocket.origins[%d]", i), "%q is not the origin of a web page, such as https://phone.example.org", o)
+		}
 	}
 	f.certificate(c)
 	f.partnerSide(c)

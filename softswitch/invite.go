@@ -84,6 +84,7 @@ func (s *Switch) challenge(tx *transaction.Server, user roam.UserID, to sip.URI)
 		case err == nil && is != user:
 			err = roam.NotAllowed
 		case err == nil:
+			tx.Prove()
 			err = s.begin(tx, tx.Request(), user, to)
 		}
 		if err != nil {

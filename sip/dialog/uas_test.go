@@ -204,7 +204,7 @@ func TestRequireInDialog(t *testing.T) {
 		for n, method := range []string{"INVITE", "UPDATE", "BYE"} {
 			o.In(phone, o.theirs(method, 2+n, method, "Require: outbound, timer\nProxy-Require: fish\nContact: <sip:a@192.0.2.77>"))
 			got := o.One()
-			if !strings.HasPrefix(got.Line(), "SIP/2.0 420") || !strings.Contains(got.Text, "\r\nUnsupported: timer\r\nUnsupported: fish\r\n") {
+			if !strings.HasPrefix(got.Line(), "SIP/2.0 420") || !strings.Contains(got.Text, "\r\nUnsupported: timer, fish\r\n") {
 				t.Errorf("%s: got %q, want 420 with what is not supported", method, got.Text)
 			}
 			o.In(phone, o.theirs("ACK", 2+n, method, ""))

@@ -164,7 +164,7 @@ func (l *Layer) unheard(m *sip.Message) {
 	defer l.queue.scratch.Put(s)
 	s.w.Response(m, 503, "", l.unheardTag(s, m))
 	s.w.Add(sip.RetryAfter, retryAfter())
-	if s.w.End("", nil) == nil {
+	if s.w.End("", nil) == nil && (!sip.Amplifies(m, s.w.Bytes()) || m.Flow.Transport.Stream() || l.queue.regular(m.Flow)) {
 		_ = l.sender.Send(m.Flow, s.w.Bytes()) // leaves at the end of the loop's turn; repeated if lost
 	}
 }

@@ -242,3 +242,93 @@ func TestReservedTransactions(t *testing.T) {
 		}
 	})
 }
+
+// A stranger gets one answer for each request, and none that is much longer: neither 100, nor repetitions of a
+// refusal whose ACK does not come, before it has answered a challenge.
+func TestStranger(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		flow   *sip.Flow
+		proves bool
+		want   []string
+	}{
+		{"a stranger", phone, false, []string{"407"}},
+		{"a stranger who logs in", phone, true, []string{"100", "407", "407", "407"}},
+		{"a registered phone", desk, false, []string{"100", "407", "407", "407"}},
+		{"a connection", tcp, false, []string{"100", "407"}},
+	} {
+		pressed(t, func(t *testing.T, o *office, _ *int) {
+			var tx *Server
+			o.Handle(hold(&tx))
+			o.In(c.flow, request("INVITE", "z9hG4bKa", "", ""))
+			o.Do(func() {
+				if c.proves {
+					tx.Prove()
+					tx.Prove()
+				}
+				tx.Reply(407)
+			})
+			o.Sleep(1600 * time.Millisecond) // G: 0.5 s, 1.5 s
+			var got []string
+			for _, s := range o.Take() {
+				got = append(got, s.Line()[8:11])
+			}
+			if strings.Join(got, " ") != strings.Join(c.want, " ") {
+				t.Errorf("%s got %v, want %v", c.name, got, c.want)
+			}
+			o.In(c.flow, request("INVITE", "z9hG4bKa", "", "")) // a lost answer is asked for again
+			if got := o.One().Line()[8:11]; got != "407" {
+				t.Errorf("%s, repeated: got %s, want 407", c.name, got)
+			}
+		})
+	}
+	pressed(t, func(t *testing.T, o *office, _ *int) {
+		var tx *Server
+		o.Handle(hold(&tx))
+		o.In(phone, request("REGISTER", "z9hG4bKa", "", ""))
+		o.In(desk, request("REGISTER", "z9hG4bKb", "", ""))
+		o.Sleep(9 * time.Second)
+		if got := o.Take(); len(got) != 1 || got[0].Flow != desk {
+			t.Errorf("100 to REGISTERs that wait: %q, want one, to the registered phone", siptest.Lines(got))
+		}
+	})
+}
+
+// What would be much longer than a stranger's request is shortened, or not sent.
+func TestShortened(t *testing.T) {
+	long := sip.Field{Name: sip.Allow, Value: strings.Repeat("INVITE, ", 40) + "ACK"}
+	challenge := sip.Field{Name: sip.WWWAuthenticate, Value: "Digest realm=\"example.org\""}
+	huge := sip.Field{Name: sip.WWWAuthenticate, Value: strings.Repeat("x", 400)}
+	for _, c := range []struct {
+		name   string
+		flow   *sip.Flow
+		fields []sip.Field
+		want   []string // what it has; nil: it is not sent
+		not    string
+	}{
+		{"short enough", phone, []sip.Field{challenge, challenge}, []string{"Digest"}, "Allow"},
+		{"too long", phone, []sip.Field{long, challenge}, []string{"Digest"}, "Allow"},
+		{"too long to a registered phone", desk, []sip.Field{long, challenge}, []string{"Digest", "Allow"}, "nothing"},
+		{"too long to a connection", tcp, []sip.Field{long, challenge}, []string{"Digest", "Allow"}, "nothing"},
+		{"far too long", phone, []sip.Field{huge}, nil, ""},
+	} {
+		pressed(t, func(t *testing.T, o *office, _ *int) {
+			o.Handle(HandlerFunc(func(tx *Server, _ *sip.Message) error {
+				return &sip.Refused{Why: roam.BadCredentials, Fields: c.fields}
+			}))
+			o.In(c.flow, request("REGISTER", "z9hG4bKa", "", ""))
+			got := o.Take()
+			if len(got) > 1 || (len(got) == 1) != (c.want != nil) {
+				t.Fatalf("%s: got %q", c.name, siptest.Lines(got))
+			}
+			for _, s := range c.want {
+				if !strings.Contains(got[0].Text, s) || strings.Contains(got[0].Text, c.not) {
+					t.Errorf("%s: got %q", c.name, got[0].Text)
+				}
+			}
+			if n, _ := o.overload.With("amplification").Count(); (n == 1) != (c.want == nil) {
+				t.Errorf("%s: counted %d", c.name, n)
+			}
+		})
+	}
+}

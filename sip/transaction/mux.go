@@ -107,16 +107,16 @@ func hopsLeft(req *sip.Message) error {
 // Required refuses what needs an extension we do not have, naming each (8.2.2.3). It is not asked about ACK and
 // CANCEL, which are never refused for one.
 func (m *Mux) Required(req *sip.Message) error {
-	var unknown []sip.Field
+	var unknown []string
 	for _, n := range [...]sip.Name{sip.Require, sip.ProxyRequire} {
 		for tag := range req.Values(n) {
 			if !slices.ContainsFunc(m.supported, func(s string) bool { return strings.EqualFold(s, string(tag)) }) {
-				unknown = append(unknown, sip.Field{Name: sip.Unsupported, Value: string(tag)})
+				unknown = append(unknown, string(tag))
 			}
 		}
 	}
 	if unknown == nil {
 		return nil
 	}
-	return &sip.Refused{Why: roam.NoAbility, Code: 420, Fields: unknown}
+	return &sip.Refused{Why: roam.NoAbility, Code: 420, Fields: []sip.Field{{Name: sip.Unsupported, Value: strings.Join(unknown, ", ")}}}
 }

@@ -34,6 +34,7 @@ type Server struct {
 	state  state
 	held   bool
 	listed bool // in layer.servers, and in merged when merge is not 0
+	proved bool // see proven
 	plain  bool // what is sent is what Reply writes without fields
 
 	key, merge uint64 // serverHash and mergeHash; 0: not computed, or never to be merged
@@ -47,7 +48,8 @@ type Server struct {
 
 // Hold keeps the transaction for a later turn: retransmissions are absorbed, and the
 // request is kept (Request). An INVITE is answered 100 at once, another request after 3.5 s
-// (RFC 4320 4.1), and 500 when it is unanswered after 10 s. It returns s.
+// (RFC 4320 4.1), and 500 when it is unanswered after 10 s. A stranger gets no 100: he may not be where he
+// says, and goes on repeating what he sent. It returns s.
 func (s *Server) Hold() *Server {
 	if s.held || s.state >= accepted {
 		return s
@@ -55,13 +57,49 @@ func (s *Server) Hold() *Server {
 	s.held = true
 	s.req = s.req.Keep()
 	s.list()
+	s.proved = s.proven()
 	if s.method == sip.INVITE {
-		s.trying()
+		if s.proved {
+			s.trying()
+		}
 		return s
 	}
 	s.layer.loop.Set(&s.repeat, lateTrying, s)
 	s.layer.loop.Set(&s.end, heldFor, s)
 	return s
+}
+
+// proven says that whoever sent the request is at the address it came from: by a connection, by a registration on
+// that flow, or by Prove.
+func (s *Server) proven() bool {
+	return s.proved || s.flow.Transport.Stream() || s.layer.queue.regular(s.flow)
+}
+
+// Prove says that the request has answered a challenge of ours. An INVITE that waits gets its 100 now.
+func (s *Server) Prove() {
+	if s.proven() {
+		return
+	}
+	if s.proved = true; s.held && s.method == sip.INVITE && s.state == trying {
+		s.trying()
+	}
+}
+
+// fitting is b as it may go out. What a stranger gets is at most half as long again as what he sent, and he gets no
+// more than one answer for each request: else he need only say to be at somebody's address to have us shout at him. What
+// does not fit is shortened; nil: that does not do, he gets nothing.
+func (s *Server) fitting(code int, b []byte) []byte {
+	checked := code < 300 && s.method != sip.OPTIONS // by digest, or it would be no success
+	if checked || !sip.Amplifies(s.req, b) || s.proven() {
+		return b
+	}
+	s.plain = false
+	s.layer.out = sip.Shorten(s.layer.out[:0], b)
+	if sip.Amplifies(s.req, s.layer.out) {
+		s.layer.overload.Add(1, "amplification")
+		return nil
+	}
+	return s.layer.out
 }
 
 // trying answers 100, which has no tag of ours (8.2.6.2). It is written anew for each repetition.

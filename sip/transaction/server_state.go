@@ -67,11 +67,15 @@ func (s *Server) send(code int, b []byte) error {
 		s.last = append(s.last[:0], b...)
 		return l.sender.Send(s.flow, b)
 	}
-	err := l.sender.Send(s.flow, b)
+	var err error
+	b = s.fitting(code, b)
+	if b != nil {
+		err = l.sender.Send(s.flow, b)
+	}
 	s.repeat.Stop()
 	s.end.Stop()
 	s.onCancel, s.cancelled = nil, nil
-	if s.forgotten(code) {
+	if b == nil || s.forgotten(code) {
 		s.gone()
 		return err
 	}
@@ -89,7 +93,7 @@ func (s *Server) send(code int, b []byte) error {
 		}
 		s.last = append(s.last[:0], b...)
 		l.loop.Set(&s.end, timerH, s)
-		if !s.flow.Transport.Stream() {
+		if !s.flow.Transport.Stream() && s.proven() {
 			s.wait = T1
 			l.loop.Set(&s.repeat, T1, s)
 		}
@@ -104,7 +108,7 @@ func (s *Server) Alarm(t *loop.Timer) {
 		s.gone()
 	case t == &s.end:
 		s.Refuse(errTooLate)
-	case s.state == trying:
+	case s.state == trying && s.proven():
 		s.trying()
 	case s.state == completed: // G repeats a refusal until its ACK comes, doubling to T2 (17.2.1)
 		s.again()

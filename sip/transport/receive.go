@@ -73,7 +73,7 @@ func (t *Transport) refuse(b *batch, m *sip.Message, err error) (closing bool) {
 		code, reason, fields := sip.Status(refused)
 		b.w.Response(m, code, reason, statelessTag(m))
 		b.w.AddFields(fields)
-		if b.w.End("", nil) == nil {
+		if b.w.End("", nil) == nil && (!sip.Amplifies(m, b.w.Bytes()) || m.Flow.Transport.Stream() || t.Vouched(m.Flow.Flow)) {
 			_ = t.SendNow(m.Flow, b.w.Bytes()) // the sender repeats his request if he cares
 		}
 	}

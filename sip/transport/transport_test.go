@@ -335,6 +335,8 @@ func TestUDPKeepAlives(t *testing.T) {
 	}
 	stun := "\x00\x01\x00\x00\x21\x12\xa4\x42abcdefghijkl"
 	say(t, c, "\x00\x01\x00\x08\x21\x12\xa4\x42ABCDEFGHIJKL\x00\x06\x00\x03bob\x00") // a user name: not for us
+	say(t, c, stun)                                                                  // a stranger's: the answer would be longer by more than half
+	e.t.Vouch(roam.Flow{Transport: roam.UDP, Remote: netip.MustParseAddrPort(c.LocalAddr().String())}, true)
 	say(t, c, stun)
 	got := read(t, c)
 	want := appendSTUN(nil, []byte(stun), netip.MustParseAddrPort(c.LocalAddr().String()))

@@ -99,8 +99,10 @@ func (s *socket) receive(packets []packet) {
 
 func (s *socket) answerSTUN(p packet) {
 	var room [64]byte
-	if answer := appendSTUN(room[:0], p.b, p.from); len(answer) > 0 {
-		_ = s.sendNow(s.flow(p.from, p.to), answer) // asked again if lost
+	f := s.flow(p.from, p.to)
+	answer := appendSTUN(room[:0], p.b, p.from)
+	if len(answer) > 0 && (2*len(answer) <= 3*len(p.b) || s.t.Vouched(f.Flow)) { // as sip.Amplifies
+		_ = s.sendNow(f, answer) // asked again if lost
 	}
 }
 

@@ -77,7 +77,7 @@ func (c *Call) answer(l *Leg, res *sip.Message) {
 		a.Type = sdpType
 	}
 	c.respond(a)
-	c.invite = nil
+	c.settle()
 	c.writeOpen()
 }
 

@@ -3,7 +3,7 @@ package softswitch
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -55,8 +55,8 @@ type Call struct {
 
 	local bool // the callee is, or would be, served here
 	over  bool
-	rows  int // writes of its records on their way to disk
-	ended ending
+	rows  int     // writes of its records on their way to disk
+	ended *ending // once it is over
 }
 
 // party is one end of a call.
@@ -64,10 +64,31 @@ type party struct {
 	plan.Identity
 	user    roam.UserID // "" when unknown
 	address string      // canonical, also of a foreign caller; "": user
-	line    roam.Line   // when known here
-	known   bool
 	home    roam.OfficeID
+	line    *roam.Line // what the directory says; nil when it says nothing, and once the call is answered
+	known   bool
+	visitor bool
 	counted bool // Switch.busy has it
+	limit   int  // how many calls at once the profile allows, 0: any number
+}
+
+// nobody is the line of who is not known here.
+var nobody roam.Line
+
+// at is what the directory says of p, for reading.
+func (p *party) at() *roam.Line {
+	if p.line == nil {
+		return &nobody
+	}
+	return p.line
+}
+
+// learn takes what the directory says.
+func (p *party) learn(line roam.Line) {
+	p.line, p.known, p.visitor, p.limit = &line, true, line.Visitor, 0
+	if line.Profile != nil {
+		p.limit = line.Profile.Calls
+	}
 }
 
 // shown is the party as records name it.
@@ -78,26 +99,20 @@ func (p *party) shown() string {
 	return p.address
 }
 
-// limit is how many calls at once the profile allows, 0: any number.
-func (p *party) limit() int {
-	if p.line.Profile == nil {
-		return 0
-	}
-	return p.line.Profile.Calls
-}
-
 // know fills in what our directory has of user; found is false when that is nothing.
 func (s *Switch) know(user roam.UserID) (p party, found bool) {
 	p = party{user: user}
 	p.Identity.User = user
-	if p.line, p.known = s.dir.Line(user); !p.known {
+	line, found := s.dir.Line(user)
+	if !found {
 		return p, false
 	}
+	p.learn(line)
 	p.home = s.cfg.Card.Office
-	if p.line.Visitor {
-		p.home = p.line.Home.Office
+	if line.Visitor {
+		p.home = line.Home.Office
 	}
-	if pr := p.line.Profile; pr != nil {
+	if pr := line.Profile; pr != nil {
 		p.Name, p.Number = pr.Name, pr.Number
 	}
 	return p, true
@@ -107,7 +122,7 @@ func (s *Switch) know(user roam.UserID) (p party, found bool) {
 func (s *Switch) numbers(p *party) (n *roam.Numbers, domain string) {
 	card := &s.cfg.Card
 	n = &s.cfg.Numbers
-	if p.line.Visitor {
+	if p.visitor {
 		card, n = &p.line.Home, nil
 		if p.line.Profile != nil {
 			n = p.line.Profile.Dial
@@ -122,19 +137,38 @@ func (s *Switch) numbers(p *party) (n *roam.Numbers, domain string) {
 // newCall makes the call of req and takes its A leg. From here on the attempt leaves a record.
 func (s *Switch) newCall(tx *transaction.Server, req *sip.Message, caller party) *Call {
 	s.made++
-	c := &Call{s: s, number: s.made, id: fmt.Sprintf("%04x", s.made), start: s.loop.Now(), kind: roam.Unknown, caller: caller,
+	c := &Call{s: s, number: s.made, id: shortID(s.made), start: s.loop.Now(), kind: roam.Unknown, caller: caller,
 		from: req.Flow.Partner, invite: tx, max: forwards(req) - 1, far: noSession}
-	c.own = s.cfg.Node + "-" + strconv.FormatUint(s.cfg.Boot, 36) + "-" + strconv.FormatUint(s.made, 36)
+	c.own = s.unique + strconv.FormatUint(s.made, 36)
 	c.icid = c.own
 	c.read(req)
-	c.a = &Leg{call: c, name: "A", user: caller.user, flow: req.Flow, office: req.Flow.Partner, peer: peerOf(req.Flow), callID: req.CallID()}
+	c.a = &Leg{call: c, name: "A", user: caller.user, flow: req.Flow, office: req.Flow.Partner, peer: peerOf(req.Flow)}
 	s.calls[c.id] = c
 	s.take(&c.caller)
 	c.timer = s.loop.After(s.cfg.RingFor, func() { // Timer C (16.6 step 11), for the whole attempt
 		c.stop(ending{status: 480, cause: 19, by: "office", why: "no answer"})
 	})
 	c.a.d = s.dialogs.Accept(tx, "", c.a)
+	c.a.callID, _, _ = c.a.d.ID()
 	return c
+}
+
+// shortID is the number of a call for people: four hexadecimal digits, or more.
+func shortID(n uint64) string {
+	var room [20]byte
+	b := strconv.AppendUint(room[:4], n, 16)
+	pad := max(0, 8-len(b))
+	copy(room[:4], "0000")
+	return string(b[4-pad:])
+}
+
+// settle drops what only routing and ringing needed: an answered call may stand for hours, with thousands beside it.
+func (c *Call) settle() {
+	c.caller.line, c.callee.line, c.invite, c.offer, c.timer = nil, nil, nil, nil, nil
+	c.bs = slices.Clip(c.bs)
+	for _, l := range c.bs {
+		l.answer, l.try = nil, nil
+	}
 }
 
 // take counts one more call of p, give one less.
@@ -156,7 +190,7 @@ func (s *Switch) give(p *party) {
 }
 
 // full says that p has as many calls as the profile allows.
-func (s *Switch) full(p *party) bool { l := p.limit(); return l > 0 && s.busy[p.user] >= l }
+func (s *Switch) full(p *party) bool { return p.limit > 0 && s.busy[p.user] >= p.limit }
 
 // setKind says what kind of call this is, once it is known.
 func (c *Call) setKind(k roam.Kind) {

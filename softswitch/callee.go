@@ -57,7 +57,7 @@ func (s *Switch) address(to sip.URI, caller *party) (user, host string, ours boo
 			}
 		}
 	}
-	return user, host, host == "" || s.names[host] || slices.Contains(caller.line.Home.Domains, host)
+	return user, host, host == "" || s.names[host] || slices.Contains(caller.at().Home.Domains, host)
 }
 
 // candidates is the names under which the directories may know d, best first.
@@ -125,7 +125,7 @@ func (c *Call) found(user roam.UserID, home roam.OfficeID) {
 
 // decide goes where package plan says (METHOD 4).
 func (c *Call) decide(asked bool, at roam.Location) {
-	f := plan.Facts{Here: c.s.cfg.Card.Office, From: c.from, Epoch: c.epoch, Known: c.callee.known, Line: c.callee.line,
+	f := plan.Facts{Here: c.s.cfg.Card.Office, From: c.from, Epoch: c.epoch, Known: c.callee.known, Line: *c.callee.at(),
 		Home: c.callee.home, Asked: asked, At: at}
 	way, at := plan.Callee(f)
 	c.local = c.callee.known && (way == plan.Ring || way == plan.Offline)

@@ -293,3 +293,11 @@ func TestOnHold(t *testing.T) {
 		a.bye()
 	})
 }
+
+func TestShortID(t *testing.T) {
+	for n, want := range map[uint64]string{1: "0001", 0xabc: "0abc", 0xffff: "ffff", 0x12345: "12345", 1<<64 - 1: "ffffffffffffffff"} {
+		if got := shortID(n); got != want {
+			t.Errorf("%d: got %q, want %q", n, got, want)
+		}
+	}
+}

@@ -109,7 +109,7 @@ func (c *Call) stop(e ending) {
 	if c.over {
 		return
 	}
-	c.over, c.ended = true, e
+	c.over, c.ended = true, &e
 	c.timer.Stop()
 	if e.reason == "" {
 		e.reason = fmt.Sprintf("Q.850;cause=%d;text=%s", e.cause, sip.Quote(e.why))

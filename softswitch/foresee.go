@@ -21,7 +21,7 @@ func (s *Switch) Foresee(user roam.UserID, home, from roam.OfficeID, epoch roam.
 	if known {
 		home = p.home
 	}
-	f := plan.Facts{Here: s.cfg.Card.Office, From: from, Epoch: epoch, Known: known, Line: p.line, Home: home}
+	f := plan.Facts{Here: s.cfg.Card.Office, From: from, Epoch: epoch, Known: known, Line: *p.at(), Home: home}
 	var o Outlook
 	decide := func() {
 		o.Way, o.At = plan.Callee(f)

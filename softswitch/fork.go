@@ -30,7 +30,7 @@ func (c *Call) ring() {
 	case len(targets) == 0 && len(offices) == 1:
 		t := offices[0]
 		c.local = false
-		c.toOffice(roam.Location{Office: t.Office, Switch: t.URI, Epoch: c.callee.line.Epoch})
+		c.toOffice(roam.Location{Office: t.Office, Switch: t.URI, Epoch: c.callee.at().Epoch})
 		return
 	case len(targets)+len(offices) == 0: // only the calling phone itself
 		c.refuse(&sip.Refused{Why: roam.TooBusy, Code: 486})
@@ -58,7 +58,7 @@ func (c *Call) ring() {
 		}
 	}
 	for _, t := range offices {
-		if err := c.forkOffice(roam.Location{Office: t.Office, Switch: t.URI, Epoch: c.callee.line.Epoch}); err != nil {
+		if err := c.forkOffice(roam.Location{Office: t.Office, Switch: t.URI, Epoch: c.callee.at().Epoch}); err != nil {
 			why = err
 		}
 	}
@@ -71,7 +71,7 @@ func (c *Call) ring() {
 // that calls its own number is left out.
 func (c *Call) targets() (phones, offices []roam.Target) {
 	seen := map[roam.OfficeID]bool{}
-	for _, t := range c.callee.line.Targets {
+	for _, t := range c.callee.at().Targets {
 		switch {
 		case t.Office == "":
 			if c.callee.user != c.caller.user || t.Flow != c.a.flow.Flow {

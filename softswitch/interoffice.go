@@ -160,7 +160,8 @@ func (c *Call) ringHere() bool {
 		return false
 	}
 	line.Targets = here
-	c.callee.line, c.callee.known, c.local = line, true, true
+	c.callee.learn(line)
+	c.local = true
 	c.ring()
 	return true
 }

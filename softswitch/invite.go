@@ -96,7 +96,7 @@ func (s *Switch) challenge(tx *transaction.Server, user roam.UserID, to sip.URI)
 // begin makes the call of a user who is here.
 func (s *Switch) begin(tx *transaction.Server, req *sip.Message, user roam.UserID, to sip.URI) error {
 	caller, found := s.know(user)
-	if !found || caller.line.Gone != nil { // a visitor who has left calls from where he is
+	if !found || caller.at().Gone != nil { // a visitor who has left calls from where he is
 		return roam.NotAllowed
 	}
 	full := s.full(&caller)

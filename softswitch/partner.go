@@ -77,7 +77,7 @@ func (c *Call) vouch() {
 		p, _ := c.s.know(user)
 		c.caller.user, c.caller.Identity, c.caller.home = user, p.Identity, p.home // what we know counts
 		at := roam.OfficeID("")
-		if slices.ContainsFunc(p.line.Targets, func(t roam.Target) bool { return t.Office == c.from }) {
+		if slices.ContainsFunc(p.at().Targets, func(t roam.Target) bool { return t.Office == c.from }) {
 			at = c.from
 		}
 		c.vouched(at, false)
@@ -107,7 +107,7 @@ func (c *Call) vouch() {
 // vouched decides, or asks where the caller is; last says that asking is of no more use.
 func (c *Call) vouched(at roam.OfficeID, last bool) {
 	calleeHome := roam.OfficeID("")
-	if c.callee.line.Visitor {
+	if c.callee.visitor {
 		calleeHome = c.callee.home
 	}
 	switch {

@@ -24,12 +24,12 @@ func (c *Call) records(cdrs []roam.CDR, st media.State, end time.Time) []roam.CD
 func (c *Call) record(p *party, role string, st media.State, end time.Time) roam.CDR {
 	e := c.ended
 	if end.IsZero() {
-		e = ending{status: 200}
+		e = &ending{status: 200}
 	}
 	return roam.CDR{
 		Version: 1, ID: c.own + "-" + role, Call: c.id, ICID: c.icid, Session: c.session,
 		Office: c.s.cfg.Card.Office, Home: p.home, User: p.user, Role: role,
-		From: c.caller.shown(), To: c.toShown(), Dialled: c.dialled, Kind: c.kind, Roaming: p.line.Visitor,
+		From: c.caller.shown(), To: c.toShown(), Dialled: c.dialled, Kind: c.kind, Roaming: p.visitor,
 		Start: c.start, Answered: c.answered, End: end,
 		Status: e.status, Cause: e.cause, By: e.by, Reason: e.why,
 		Codec: st.Codec, Media: [2]roam.Traffic{st.A, st.B},

@@ -12,6 +12,7 @@ package softswitch
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,6 +64,7 @@ type Config struct {
 type Switch struct {
 	cfg     Config
 	names   map[string]bool // hosts that mean us
+	unique  string          // begins Call.own: node and start
 	loop    *loop.Loop
 	tl      *transaction.Layer
 	dialogs *dialog.Table
@@ -105,6 +107,7 @@ func (s *Switch) Reload(cfg Config) {
 	if cfg.RingFor == 0 {
 		cfg.RingFor = 180 * time.Second
 	}
+	s.unique = cfg.Node + "-" + strconv.FormatUint(cfg.Boot, 36) + "-"
 	s.cfg, s.names = cfg, make(map[string]bool, len(cfg.Names)+len(cfg.Card.Domains))
 	for _, n := range slices.Concat(cfg.Names, cfg.Card.Domains) {
 		s.names[strings.ToLower(n)] = true

@@ -62,7 +62,7 @@ func (b *Bridge) Pass(from, to string, sdp []byte, peer, toPeer Peer) ([]byte, e
 	out := b.take(d, b.leg(from), b.leg(to), peer, toPeer)
 	unused := b.trim()
 	b.mu.Unlock()
-	b.relay.closePairs(unused)
+	b.relay.putBack(unused)
 	return out, nil
 }
 
@@ -124,10 +124,12 @@ func (b *Bridge) openPorts(d *description, from, to *leg, peer, toPeer Peer) err
 	}
 	var changes []change
 	fail := func(err error) error {
+		var back []*pair
 		for _, c := range changes {
-			c.s.ports.close(b.relay)
+			back = append(back, c.s.ports)
 			c.s.ports = c.old
 		}
+		b.relay.putBack(back)
 		return err
 	}
 	open := func(s *stream, at netip.Addr, moves bool) error {
@@ -154,17 +156,16 @@ func (b *Bridge) openPorts(d *description, from, to *leg, peer, toPeer Peer) err
 		}
 	}
 	for _, c := range changes {
-		c.s.ports.rtp.serve(b.relay, receiver{b, c.s, false})
-		c.s.ports.rtcp.serve(b.relay, receiver{b, c.s, true})
+		c.s.ports.give(b, c.s)
 		if c.old != nil {
-			c.old.close(b.relay)
+			b.relay.putBack([]*pair{c.old})
 		}
 	}
 	return nil
 }
 
 // trim takes away the ports of streams that are no longer used: rejected by their own leg, or by
-// all legs that could hear them. The caller closes them, without the lock.
+// all legs that could hear them. The caller puts them back, without the lock.
 func (b *Bridge) trim() (unused []*pair) {
 	a := b.legs["A"]
 	for _, l := range b.legs {
@@ -214,7 +215,7 @@ func (b *Bridge) Join(leg string) {
 		unused = append(unused, b.trim()...)
 	}
 	b.mu.Unlock()
-	b.relay.closePairs(unused)
+	b.relay.putBack(unused)
 }
 
 // Drop forgets a leg and gives its ports back.
@@ -225,10 +226,10 @@ func (b *Bridge) Drop(leg string) {
 		unused = append(b.forget(l), b.trim()...)
 	}
 	b.mu.Unlock()
-	b.relay.closePairs(unused)
+	b.relay.putBack(unused)
 }
 
-// forget takes a leg out; the caller closes its ports, without the lock.
+// forget takes a leg out; the caller puts its ports back, without the lock.
 func (b *Bridge) forget(l *leg) (unused []*pair) {
 	delete(b.legs, l.name)
 	if l == b.a || l == b.b {
@@ -241,10 +242,4 @@ func (b *Bridge) forget(l *leg) (unused []*pair) {
 		}
 	}
 	return unused
-}
-
-func (r *Relay) closePairs(list []*pair) {
-	for _, p := range list {
-		p.close(r)
-	}
 }

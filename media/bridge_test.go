@@ -387,34 +387,6 @@ func TestPortsRestAndRunOut(t *testing.T) {
 	}
 }
 
-func TestPoolTakesTheLongestResting(t *testing.T) {
-	now := time.Now()
-	p := newPool(20000, 20005, 30*time.Second)
-	take := func(want int) {
-		t.Helper()
-		if got, _ := p.take(); got != want {
-			t.Errorf("got %d, want %d", got, want)
-		}
-	}
-	take(20000)
-	p.give(20000, now)
-	take(20002) // 20000 rests
-	take(20004)
-	take(20000) // nothing else is left
-	if _, found := p.take(); found {
-		t.Error("took a port that is in use")
-	}
-	p.give(20004, now)
-	p.give(20002, now.Add(time.Second))
-	for after, want := range map[time.Duration]int{0: 2, 29 * time.Second: 2, 30 * time.Second: 1, 31 * time.Second: 0} {
-		if got := p.resting(now.Add(after)); got != want {
-			t.Errorf("after %s: got %d resting, want %d", after, got, want)
-		}
-	}
-	take(20004)
-	take(20002)
-}
-
 func TestOccupiedPortsArePassedOver(t *testing.T) {
 	r, _ := newRelay(t, 3)
 	low, _, err := portRange(r.cfg.Ports)

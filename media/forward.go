@@ -19,10 +19,11 @@ const (
 	unjoined          // nobody to hear it: a fork that has not won, a call not answered
 	nowhere           // the other side's address is not known, or it is on hold by 0.0.0.0
 	unsent            // the system refused to send it
+	resting           // to a port that no call has: late packets of the last one, scanners
 	droppedEnd
 )
 
-var droppedNames = [droppedEnd]string{"", "malformed", "source", "port", "unjoined", "nowhere", "send"}
+var droppedNames = [droppedEnd]string{"", "malformed", "source", "port", "unjoined", "nowhere", "send", "resting"}
 
 // content is what a datagram on a media port holds.
 type content uint8

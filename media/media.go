@@ -2,7 +2,7 @@
 //
 // It is the only reader of SDP and knows no policy: SDP goes in and comes out ([Bridge.Pass]),
 // packets go from one leg to the other, and counters are read at the end. It owns the media ports.
-// A [Relay] has one goroutine of its own that looks for silent calls, and one per socket; they
+// A [Relay] has one goroutine of its own that looks for silent calls and ports that rest too long, and a few that read sockets; they
 // share one mutex per call. Every method is safe anywhere and blocks for no longer than it
 // takes to open a few sockets.
 //

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -19,8 +20,11 @@ type Relay struct {
 	machine machine
 	eyes    eyes
 	readers sync.WaitGroup // the goroutines that read sockets
-	watcher sync.WaitGroup // the goroutine that looks for silent calls
+	watcher sync.WaitGroup // the goroutine that looks for silent calls and unused ports
 	stop    chan struct{}  // closed by Close; ends watcher
+
+	base  int                      // the first port
+	bound []atomic.Pointer[socket] // by port, from base; nil: not bound
 
 	received, sent *metric.Value
 	drops          [droppedEnd]*metric.Value
@@ -50,8 +54,9 @@ func New(cfg Config, m *metric.Set, log zerolog.Logger) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Relay{cfg: cfg, log: log, stop: make(chan struct{}), bridges: map[*Bridge]struct{}{}}
-	r.pool = newPool(first, last, cfg.Rest.D())
+	r := &Relay{cfg: cfg, log: log, stop: make(chan struct{}), bridges: map[*Bridge]struct{}{},
+		base: first, bound: make([]atomic.Pointer[socket], last-first+1)}
+	r.pool = newPool(first, last, files()/4, cfg.Rest.D())
 	r.machine.look()
 	r.count(m)
 	return r, nil
@@ -97,7 +102,7 @@ func (r *Relay) Open(call string, silent func()) (*Bridge, error) {
 	b := &Bridge{relay: r, call: call, silent: silent, opened: time.Now(), legs: map[string]*leg{}}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || len(r.pool.idle) < 2 {
+	if r.closed || len(r.pool.free)+r.pool.bound < 2 {
 		return nil, roam.NoCapacity
 	}
 	r.bridges[b] = struct{}{}
@@ -112,8 +117,8 @@ func (r *Relay) Open(call string, silent func()) (*Bridge, error) {
 func (r *Relay) Ports() (used, free, resting int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	resting = 2 * r.pool.resting(time.Now())
-	return 2 * len(r.pool.used), 2*len(r.pool.idle) - resting, resting
+	idle, resting := r.pool.idle(time.Now())
+	return 2 * r.pool.used, 2 * (idle - resting), 2 * resting
 }
 
 // Close ends every bridge and waits until every goroutine of the relay has returned.
@@ -129,6 +134,10 @@ func (r *Relay) Close() {
 		b.Close()
 	}
 	r.watcher.Wait()
+	r.mu.Lock()
+	idle := r.pool.unused(time.Now().Add(2 * r.cfg.Rest.D()))
+	r.mu.Unlock()
+	r.drop(idle)
 	r.eyes.close()
 	r.readers.Wait()
 }
@@ -147,7 +156,7 @@ func (r *Relay) open() []*Bridge {
 // lookEvery is how often the machine's addresses are read anew.
 const lookEvery = 30
 
-// watch looks for silent calls once a second.
+// watch looks for silent calls and unused ports once a second.
 func (r *Relay) watch() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -157,6 +166,7 @@ func (r *Relay) watch() {
 			return
 		case now := <-tick.C:
 			r.scan(now)
+			r.shrink(now)
 		}
 		if n%lookEvery == 0 {
 			r.machine.look()
@@ -174,15 +184,14 @@ func (r *Relay) scan(now time.Time) {
 	}
 }
 
-// ours says that a is one of this relay's own open ports: media sent there would go round for ever.
+// ours says that a is one of this relay's own bound ports: media sent there would go round for ever.
 func (r *Relay) ours(a netip.AddrPort) bool {
 	bound := a.Addr() == r.cfg.Addr || r.cfg.Addr.IsUnspecified() && r.machine.has(a.Addr())
 	if !bound && a.Addr() != r.cfg.Advertise || !a.Addr().IsValid() {
 		return false
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.pool.used[int(a.Port())&^1]
+	i := int(a.Port()) - r.base
+	return i >= 0 && i < len(r.bound) && r.bound[i].Load() != nil
 }
 
 // bindTo is where the ports towards a far end are bound. Where every address is ours that is the one it

@@ -18,22 +18,21 @@ import (
 
 // socket is one bound UDP port.
 type socket struct {
-	eye    *eye
+	relay  *Relay
+	port   int
 	family int
-	on     receiver // set before the eye sees the socket
 
-	mu sync.Mutex // guards fd against being closed, and given to somebody else, while it is used
+	mu sync.Mutex // guards fd against being closed, and given to somebody else, while it is used; and on
 	fd int        // -1: closed
+	on receiver   // none while the port rests
 }
 
 // eye watches sockets on one goroutine. There are as many as processors, so that media of
 // several calls can be relayed at once.
 type eye struct {
+	relay *Relay
 	epoll int
 	file  *os.File // of epoll: the runtime wakes the goroutine when there is an event
-
-	mu      sync.Mutex // guards sockets
-	sockets map[int32]*socket
 }
 
 // eyes are the relay's; the first socket opens them.
@@ -52,7 +51,7 @@ func (y *eyes) open(r *Relay) error {
 				return
 			}
 			_ = unix.SetNonblock(epoll, true) // or the runtime would not poll it
-			e := &eye{epoll: epoll, file: os.NewFile(uintptr(epoll), "epoll"), sockets: map[int32]*socket{}}
+			e := &eye{relay: r, epoll: epoll, file: os.NewFile(uintptr(epoll), "epoll")}
 			y.all = append(y.all, e)
 			r.readers.Go(e.watch)
 		}
@@ -83,10 +82,7 @@ func (e *eye) watch() {
 	buf := make([]byte, maxPacket)
 	for raw.Read(look) == nil {
 		for _, event := range events[:n] {
-			e.mu.Lock()
-			s := e.sockets[event.Fd]
-			e.mu.Unlock()
-			if s != nil {
+			if s := e.relay.bound[event.Fd].Load(); s != nil {
 				s.drain(buf)
 			}
 		}
@@ -98,7 +94,7 @@ func (r *Relay) listen(at netip.Addr, port int) (*socket, error) {
 	if err := r.eyes.open(r); err != nil {
 		return nil, err
 	}
-	s := &socket{eye: r.eyes.all[port/2%len(r.eyes.all)], family: unix.AF_INET}
+	s := &socket{relay: r, port: port, family: unix.AF_INET}
 	if at.Is6() {
 		s.family = unix.AF_INET6
 	}
@@ -124,14 +120,25 @@ func (r *Relay) listen(at netip.Addr, port int) (*socket, error) {
 	return s, nil
 }
 
-// serve has what comes in given to on, from the eye's goroutine.
-func (s *socket) serve(_ *Relay, on receiver) {
+// serve has the socket read by an eye. An event names the socket by its place in the relay's list.
+func (s *socket) serve(r *Relay) {
+	e := r.eyes.all[s.port/2%len(r.eyes.all)]
+	_ = unix.EpollCtl(e.epoll, unix.EPOLL_CTL_ADD, s.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s.port - r.base)})
+}
+
+// unread is more datagrams than a socket's buffer holds.
+const unread = 1024
+
+// own has what comes in from now on given to on; what waits unread was for whoever had the port before.
+func (s *socket) own(on receiver) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n := 0; on.b != nil && s.fd >= 0 && n < unread; n++ { // a flood does not hold the caller up
+		if _, _, errno := syscall.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0); errno != 0 {
+			break
+		}
+	}
 	s.on = on
-	e := s.eye
-	e.mu.Lock()
-	e.sockets[int32(s.fd)] = s
-	e.mu.Unlock()
-	_ = unix.EpollCtl(e.epoll, unix.EPOLL_CTL_ADD, s.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s.fd)})
 }
 
 // close frees the port; nothing is given to on any more once it has returned, but for what is under way.
@@ -141,9 +148,6 @@ func (s *socket) close() {
 	if s.fd < 0 {
 		return
 	}
-	s.eye.mu.Lock()
-	delete(s.eye.sockets, int32(s.fd))
-	s.eye.mu.Unlock()
 	_ = unix.Close(s.fd) // which takes it out of the epoll too
 	s.fd = -1
 }
@@ -154,29 +158,33 @@ const burst = 16
 // drain reads what there is.
 func (s *socket) drain(buf []byte) {
 	for range burst {
-		n, src, ok := s.read(buf)
-		if !ok {
+		n, src, on, ok := s.read(buf)
+		switch {
+		case !ok:
 			return
+		case on.b == nil:
+			s.relay.drops[resting].Add(1)
+		default:
+			on.receive(buf[:n], src)
 		}
-		s.on.receive(buf[:n], src)
 	}
 }
 
-// read reads one datagram; ok is false when there is none.
-func (s *socket) read(buf []byte) (n int, src netip.AddrPort, ok bool) {
+// read reads one datagram, and says whose it is; ok is false when there is none.
+func (s *socket) read(buf []byte) (n int, src netip.AddrPort, on receiver, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fd < 0 {
-		return 0, src, false
+		return 0, src, on, false
 	}
 	var name sockaddr
 	size := uint32(len(name))
 	got, _, errno := syscall.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)),
 		unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)))
 	if errno != 0 {
-		return 0, src, false
+		return 0, src, on, false
 	}
-	return int(got), name.addrPort(), true
+	return int(got), name.addrPort(), s.on, true
 }
 
 // write sends one datagram and never waits.
@@ -230,4 +238,13 @@ func setDSCP(fd, family, dscp int) {
 	if family == unix.AF_INET6 {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, dscp<<2)
 	}
+}
+
+// files is how many descriptors this process may have open.
+func files() int {
+	var most unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &most) != nil {
+		return 1024
+	}
+	return int(min(most.Cur, 1<<20))
 }

@@ -6,10 +6,14 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync/atomic"
 )
 
 // socket is one bound UDP port. A goroutine reads it.
-type socket struct{ c *net.UDPConn }
+type socket struct {
+	c  *net.UDPConn
+	on atomic.Pointer[receiver] // nil while the port rests
+}
 
 // eyes are needed on Linux only.
 type eyes struct{}
@@ -30,11 +34,11 @@ func (r *Relay) listen(at netip.Addr, port int) (*socket, error) {
 		return nil, err
 	}
 	setDSCP(c, r.cfg.DSCP) // best effort: a network that does not carry it carries the call all the same
-	return &socket{c}, nil
+	return &socket{c: c}, nil
 }
 
-// serve has what comes in given to on until the socket is closed.
-func (s *socket) serve(r *Relay, on receiver) {
+// serve has a goroutine read the socket until it is closed.
+func (s *socket) serve(r *Relay) {
 	r.readers.Go(func() {
 		buf := make([]byte, maxPacket)
 		for {
@@ -45,9 +49,22 @@ func (s *socket) serve(r *Relay, on receiver) {
 			if err != nil {
 				continue // Windows tells of an ICMP error here, the socket lives on
 			}
-			on.receive(buf[:n], netip.AddrPortFrom(src.Addr().Unmap(), src.Port()))
+			if on := s.on.Load(); on != nil {
+				on.receive(buf[:n], netip.AddrPortFrom(src.Addr().Unmap(), src.Port()))
+			} else {
+				r.drops[resting].Add(1)
+			}
 		}
 	})
+}
+
+// own has what comes in from now on given to on. What waits unread is not told apart here, but it is read at once.
+func (s *socket) own(on receiver) {
+	if on.b == nil {
+		s.on.Store(nil)
+	} else {
+		s.on.Store(&on)
+	}
 }
 
 // close frees the port, which ends its goroutine.
@@ -58,3 +75,6 @@ func (s *socket) write(b []byte, to netip.AddrPort) error {
 	_, err := s.c.WriteToUDPAddrPort(b, to)
 	return err
 }
+
+// files is how many descriptors a process may count on.
+func files() int { return 1024 }

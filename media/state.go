@@ -80,7 +80,7 @@ func (b *Bridge) Close() State {
 	}
 	final := b.final
 	b.mu.Unlock()
-	b.relay.closePairs(unused)
+	b.relay.putBack(unused)
 	b.relay.end(b, final)
 	return final
 }

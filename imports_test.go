@@ -19,8 +19,9 @@ const module = "github.com/siproam/siproam/"
 // roles never import each other: package office hands them to each other.
 var allowed = map[string]string{
 	"":                  "cli",
-	"cli":               "office config phone roam web routesrv",
+	"cli":               "office config phone redirect roam web routesrv",
 	"office":            "config web registrar softswitch softswitch/plan routesrv billing media store loop metric roam sip sip/dialog sip/transaction sip/transport",
+	"redirect":          "loop metric roam routesrv sip sip/transaction sip/transport web",
 	"web":               "metric roam",
 	"registrar":         "registrar/control loop metric roam seal sip sip/digest sip/transaction store",
 	"registrar/control": "roam",

@@ -27,25 +27,26 @@ var Version = "0.1.0"
 type commands struct {
 	Output string `short:"o" enum:"text,json" default:"text" help:"Answer as text or json."`
 
-	Up          up          `cmd:"" help:"Run three offices on this machine: the way to try siproam."`
-	Demo        demo        `cmd:"" help:"Show a roaming number with built-in phones, 20 seconds, nothing needed."`
-	Serve       serve       `cmd:"" help:"Run one office."`
-	Init        initialise  `cmd:"" help:"Print a commented office.yaml."`
-	Check       check       `cmd:"" help:"Find every mistake of an office.yaml, with its line."`
-	User        users       `cmd:"" help:"Manage the accounts of a running office."`
-	Where       where       `cmd:"" help:"Say where a user is, or where everybody is. Exit code 3: offline, 4: unknown."`
-	Explain     explain     `cmd:"" help:"Say why a user is where he is, and what a call would do now."`
-	Moves       moves       `cmd:"" help:"List the last moves of a user, newest first."`
-	Release     release     `cmd:"" help:"End the registrations of a user; a phone that lives comes back by itself."`
-	Resync      resync      `cmd:"" help:"Compare the routing store with our users and write again what is missing."`
-	Calls       calls       `cmd:"" help:"List calls in progress, or show one."`
-	Hangup      hangup      `cmd:"" help:"End a call."`
-	CDR         cdr         `cmd:"" name:"cdr" help:"List charging records, newest first."`
-	Trace       trace       `cmd:"" help:"Show SIP as it happens, as a ladder; credentials are masked."`
-	Log         logs        `cmd:"" help:"Show or change what is logged."`
-	Reload      reload      `cmd:"" help:"Take a changed configuration without dropping a call."`
-	Healthcheck healthcheck `cmd:"" help:"Exit with 0 while phones are served."`
-	Version     version     `cmd:"" help:"Print the version."`
+	Up          up           `cmd:"" help:"Run three offices on this machine: the way to try siproam."`
+	Demo        demo         `cmd:"" help:"Show a roaming number with built-in phones, 20 seconds, nothing needed."`
+	Serve       serve        `cmd:"" help:"Run one office."`
+	RouteSrv    routeService `cmd:"" name:"routesrv" help:"The routing service by itself: a SIP redirect server, an HTTP view, or the embedded store for a network."`
+	Init        initialise   `cmd:"" help:"Print a commented office.yaml."`
+	Check       check        `cmd:"" help:"Find every mistake of an office.yaml, with its line."`
+	User        users        `cmd:"" help:"Manage the accounts of a running office."`
+	Where       where        `cmd:"" help:"Say where a user is, or where everybody is. Exit code 3: offline, 4: unknown."`
+	Explain     explain      `cmd:"" help:"Say why a user is where he is, and what a call would do now."`
+	Moves       moves        `cmd:"" help:"List the last moves of a user, newest first."`
+	Release     release      `cmd:"" help:"End the registrations of a user; a phone that lives comes back by itself."`
+	Resync      resync       `cmd:"" help:"Compare the routing store with our users and write again what is missing."`
+	Calls       calls        `cmd:"" help:"List calls in progress, or show one."`
+	Hangup      hangup       `cmd:"" help:"End a call."`
+	CDR         cdr          `cmd:"" name:"cdr" help:"List charging records, newest first."`
+	Trace       trace        `cmd:"" help:"Show SIP as it happens, as a ladder; credentials are masked."`
+	Log         logs         `cmd:"" help:"Show or change what is logged."`
+	Reload      reload       `cmd:"" help:"Take a changed configuration without dropping a call."`
+	Healthcheck healthcheck  `cmd:"" help:"Exit with 0 while phones are served."`
+	Version     version      `cmd:"" help:"Print the version."`
 }
 
 // env is what a command runs in.

@@ -196,11 +196,11 @@ type Identity struct {
 
 // Peer is what R knows of an office (roam:office, roam:sw).
 type Peer struct {
-	Office    OfficeID
-	Domains   []string
-	Switch    string // SIP URI of a living softswitch, or the last known
-	Registrar string
-	Alive     bool
+	Office    OfficeID `json:"office"`
+	Domains   []string `json:"domains"`
+	Switch    string   `json:"softswitch"` // SIP URI of a living softswitch, or the last known
+	Registrar string   `json:"registrar"`
+	Alive     bool     `json:"alive"`
 }
 
 // Duration is a time.Duration that YAML, JSON and people write as "60s" or "5m".

@@ -34,9 +34,15 @@ type Embedded struct {
 
 // StartEmbedded listens at addr, which should be on loopback as it asks for no password,
 // and loads path; an empty path keeps nothing.
-func StartEmbedded(addr, path string) (*Embedded, error) {
+func StartEmbedded(addr, path string) (*Embedded, error) { return StartGuarded(addr, path, "") }
+
+// StartGuarded is StartEmbedded for a network: clients must know the password (AUTH), unless it is empty.
+func StartGuarded(addr, path, password string) (*Embedded, error) {
 	e := &Embedded{store: miniredis.NewMiniRedis(), path: path}
-	e.client = redis.NewClient(&redis.Options{DisableIdentity: true, MaxRetries: -1, PoolSize: 2,
+	if password != "" {
+		e.store.RequireAuth(password)
+	}
+	e.client = redis.NewClient(&redis.Options{Password: password, DisableIdentity: true, MaxRetries: -1, PoolSize: 2,
 		ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 		Dialer: func(context.Context, string, string) (net.Conn, error) { return e.dial() }})
 	first, err := e.store.Dial() // starts it

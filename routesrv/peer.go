@@ -160,6 +160,10 @@ func readSwitches(text string) (all []softswitch) {
 // renew gives our sign of life, repairs our office's record, and refreshes what is known
 // of others. first: R has just come back.
 func (s *Store) renew(ctx context.Context, first bool) {
+	if s.observes() {
+		s.refreshOffices(ctx)
+		return
+	}
 	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	pipe := s.client.Pipeline()

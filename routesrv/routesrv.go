@@ -93,7 +93,7 @@ type Store struct {
 
 // New makes the client; it connects in Run. here is our card, published as
 // roam:office and roam:sw while Run runs. Of an embedded store cfg.Redis is the address,
-// redis://127.0.0.1:6390.
+// redis://127.0.0.1:6390. Without an office in here the store is an observer's: it gives no sign of life.
 func New(cfg Config, l *loop.Loop, here roam.Card, node string, boot uint64, m *metric.Set, log zerolog.Logger) (*Store, error) {
 	if cfg.Redis == "embedded" {
 		return nil, errors.New("routes.redis: the embedded store's address is missing")
@@ -152,7 +152,7 @@ func (s *Store) Run(ctx context.Context) error {
 	all.Wait()
 	last, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if s.up.Swap(false) { // calls for here need not wait until it expires
+	if s.up.Swap(false) && !s.observes() { // calls for here need not wait until it expires
 		s.client.Del(last, swKey(s.node))
 	}
 	s.since.Store(0)

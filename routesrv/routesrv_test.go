@@ -29,6 +29,7 @@ var suite = map[string]func(t *testing.T, addr string){
 	"courier":                 courier,
 	"courier crashes":         courierCrashes,
 	"snapshot":                snapshotRestores,
+	"observer":                observes,
 	"commands":                onlyCommonCommands,
 }
 

@@ -66,6 +66,9 @@ func New(version, addr string, log zerolog.Logger, sources ...Source) *Server {
 	return s
 }
 
+// Handle adds a page at a pattern of http.ServeMux, behind the guards of all others. Before Serve.
+func (s *Server) Handle(pattern string, h http.Handler) { s.mux.Handle(pattern, h) }
+
 // ServeHTTP answers a request, if it is addressed to us.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.loopback && !isLoopback(r.Host) {

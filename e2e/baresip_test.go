@@ -39,6 +39,7 @@ type baresip struct {
 	tone     float64
 	iface    string   // net_interface; "": no line, as a stock installation has it
 	listen   string   // sip_listen; "": no line
+	six      bool     // IPv6 alone
 	more     []string // further lines of the configuration
 
 	mu  sync.Mutex // guards cmd, log
@@ -127,7 +128,11 @@ func (b *baresip) start() *baresip {
 			b.t.Fatal(err)
 		}
 	}
-	args := []string{"stdbuf", "-oL", "-eL", "baresip", "-4", "-v", "-s", "-f", b.dir}
+	family := "-4"
+	if b.six {
+		family = "-6"
+	}
+	args := []string{"stdbuf", "-oL", "-eL", "baresip", family, "-v", "-s", "-f", b.dir}
 	if b.netns != "" {
 		args = append([]string{"ip", "netns", "exec", b.netns}, args...)
 	}

@@ -8,14 +8,12 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -127,7 +125,7 @@ func plugIn(t *testing.T, number, at, password string) (*phone.Phone, error) {
 	return p, p.Registered(soon(t))
 }
 
-// capture is a tshark that writes down what goes over loopback.
+// capture is a tshark that writes down what goes over an interface.
 type capture struct {
 	t    *testing.T
 	cmd  *exec.Cmd
@@ -136,21 +134,7 @@ type capture struct {
 
 func startCapture(t *testing.T) *capture {
 	t.Helper()
-	c := &capture{t: t, file: filepath.Join(t.TempDir(), "wire.pcapng")}
-	c.cmd = exec.Command("tshark", "-i", "lo", "-f", "udp portrange 5060-5260 or tcp portrange 5060-5267", "-w", c.file)
-	said := &lockedBuffer{}
-	c.cmd.Stdout, c.cmd.Stderr = said, said
-	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.cmd.Process.Kill(); c.cmd.Wait() })
-	eventually(t, 10*time.Second, "tshark captures", func() error {
-		if i, err := os.Stat(c.file); err != nil || i.Size() == 0 || !strings.Contains(said.String(), "Capturing on") {
-			return fmt.Errorf("%v %s", err, said.String())
-		}
-		return nil
-	})
-	return c
+	return capturing(t, "lo", "udp portrange 5060-5260 or tcp portrange 5060-5267")
 }
 
 // packet is a frame as tshark's PDML has it.
@@ -196,8 +180,7 @@ type said struct {
 // read ends the capture and gives what was said after from, in order, once each.
 func (c *capture) read(keys string, from time.Time) (lines []string) {
 	c.t.Helper()
-	c.cmd.Process.Signal(syscall.SIGINT)
-	c.cmd.Wait()
+	c.end()
 	args := []string{"-r", c.file, "-Y", "sip", "-T", "pdml", "-o", "tls.keylog_file:" + keys}
 	for port := range officeAt {
 		args = append(args, "-d", "udp.port=="+port+",sip", "-d", "tls.port=="+port+",sip", "-d", "tcp.port=="+port+",tls")

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// redisServer starts a redis-server of our own.
-func redisServer(t *testing.T, port string) *exec.Cmd {
+// redisServer starts a redis-server of our own on loopback, and at more addresses.
+func redisServer(t *testing.T, port string, more ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--appendonly", "no")
+	cmd := exec.Command("redis-server", "--port", port, "--bind", strings.Join(append([]string{"127.0.0.1"}, more...), " "), "--protected-mode", "no", "--dir", t.TempDir(), "--save", "", "--appendonly", "no")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -90,7 +90,13 @@ func (b *lockedBuffer) String() string {
 // and its output is shown when the test failed.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(build(t), args...), out: &lockedBuffer{}, ended: make(chan struct{})}
+	return startAs(t, append([]string{build(t)}, args...))
+}
+
+// startAs is start with the whole command line.
+func startAs(t *testing.T, args []string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(args[0], args[1:]...), out: &lockedBuffer{}, ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -99,7 +105,7 @@ func start(t *testing.T, args ...string) *process {
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {
-			t.Logf("siproam %s\n%s", strings.Join(args, " "), tail(p.out.String(), 12000))
+			t.Logf("%s\n%s", strings.Join(args, " "), tail(p.out.String(), 12000))
 		}
 	})
 	return p

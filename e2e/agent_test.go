@@ -78,7 +78,8 @@ func (a *agent) request(method, uri, body string, headers ...string) message {
 		to = "sip:" + a.user
 	}
 	usual := []string{"Via: SIP/2.0/" + a.transport() + " " + a.c.LocalAddr().String() + ";rport;branch=z9hG4bK" + token(), "Max-Forwards: 70",
-		"From: <sip:" + a.user + ">;tag=" + token(), "To: <" + to + ">", "Call-ID: " + token(), fmt.Sprintf("CSeq: %d %s", a.seq, method)}
+		"From: <sip:" + a.user + ">;tag=" + token(), "To: <" + to + ">", "Call-ID: " + token(), fmt.Sprintf("CSeq: %d %s", a.seq, method),
+		"User-Agent: a phone made of text, which says as much of itself as phones do", "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, NOTIFY, REFER, UPDATE"}
 	if body != "" {
 		usual = append(usual, "Content-Type: application/sdp")
 	}

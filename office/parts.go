@@ -95,7 +95,7 @@ func (o *Office) switchConfig(cfg Config) softswitch.Config {
 func registrarConfig(cfg Config, names []string, card roam.Card) registrar.Config {
 	rc := cfg.Registration
 	rc.HomeSilent, rc.Names, rc.Card, rc.Numbers = cfg.HomeSilent, names, card, &cfg.Numbers
-	rc.Partners = cfg.Effective().Partners
+	rc.Partners, rc.Strict = cfg.Effective().Partners, cfg.Routes.Strict()
 	return rc
 }
 

@@ -105,9 +105,12 @@ func (s *Server) report(u *subscriber, a control.Report) {
 			Str("reason", a.Why).Uint64("epoch", uint64(a.Location.Epoch)).Msg("location changed")
 	}
 	s.router.Report(u.home.User, a.Location, a.Why, func(now roam.Location, err error) {
-		s.step(u, control.Reported{Location: now, Err: err})
+		s.step(u, control.Reported{Epoch: a.Location.Epoch, Location: now, Err: err})
 	})
 }
+
+// away says that a move cannot be acknowledged now: it would wait for R, which does not answer.
+func (s *Server) away() bool { return s.cfg.Strict && !s.router.Up() }
 
 // office is o for a label.
 func office(o roam.OfficeID) string {

@@ -184,7 +184,7 @@ func (s *Server) stepInquiry(in *inquiry, ev control.Event) {
 		return
 	}
 	v := s.visitor(legal.Ticket.User, in.r.Device)
-	if !s.changeVisit(v, func() control.Event { return *legal }) {
+	if !s.changeVisit(v, func() control.Event { legal.Away = s.away(); return *legal }) {
 		s.answer(control.Answer{Tx: in.r.Tx, Why: roam.TooBusy})
 	}
 }

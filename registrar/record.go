@@ -89,7 +89,7 @@ func (s *Server) recordVisit(tx *transaction.Server, req *sip.Message, u *subscr
 		}
 		return s.recorded(w.tx, a)
 	})
-	if !s.change(u, func() control.Event { r.Next = s.draw(); return r }) {
+	if !s.change(u, func() control.Event { r.Next, r.Away = s.draw(), s.away(); return r }) {
 		s.answer(control.Answer{Tx: r.Tx, Why: roam.TooBusy})
 	}
 	return nil

@@ -70,7 +70,7 @@ func (s *Server) changeHome(tx *transaction.Server, u *subscriber, r control.Reg
 		}
 		return s.respondHome(w.tx, u)
 	})
-	if !s.change(u, func() control.Event { r.Next = s.draw(); return r }) {
+	if !s.change(u, func() control.Event { r.Next, r.Away = s.draw(), s.away(); return r }) {
 		s.answer(control.Answer{Tx: r.Tx, Why: roam.TooBusy})
 	}
 }

@@ -54,6 +54,7 @@ type Router interface {
 	Identify(a sip.AOR, done func(roam.UserID, roam.OfficeID, error))
 	Locate(user roam.UserID, fresh bool, done func(roam.Location, error))
 	Report(user roam.UserID, at roam.Location, why string, done func(now roam.Location, err error))
+	Up() bool
 	Publish(ids, gone []roam.Identity)
 	Peer(o roam.OfficeID, done func(roam.Peer, error))
 }
@@ -78,6 +79,7 @@ type Config struct {
 	Names          []string           `yaml:"-"` // hosts that mean us: domain first, then aliases and our addresses
 	Numbers        *roam.Numbers      `yaml:"-"` // the dialling plan; travels in the profile
 	UserCapacity   int                `yaml:"-"` // most accounts; 0: no limit
+	Strict         bool               `yaml:"-"` // moves wait for R (routes.mode)
 }
 
 // Server is the registrar of one office. Its methods run on the loop unless they take a ctx.
@@ -158,7 +160,7 @@ func (s *Server) configure(cfg Config) {
 	s.guard.Lifetime = max(5*time.Minute, 2*cfg.Expires.D())
 	o := s.office
 	o.Here = roam.Location{Office: cfg.Card.Office, Switch: cfg.Card.Switch, Registrar: cfg.Card.Registrar}
-	o.Many, o.Contacts, o.Max = cfg.Devices != "one", cfg.Contacts, cfg.Max.D()
+	o.Many, o.Contacts, o.Max, o.Strict = cfg.Devices != "one", cfg.Contacts, cfg.Max.D(), cfg.Strict
 	for _, u := range s.users {
 		u.home.Profile = s.profile(&u.account)
 	}

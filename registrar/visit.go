@@ -132,7 +132,11 @@ func (s *Server) doVisit(v *visitor, a control.Action) {
 			}
 		})
 	case control.Report:
-		s.router.Report(v.user(), a.Location, a.Why, func(roam.Location, error) {}) // 190, 260, 480, 500; home repairs what is wrong
+		s.router.Report(v.user(), a.Location, a.Why, func(now roam.Location, err error) { // 190, 260, 480, 500
+			if s.cfg.Strict { // else nothing waits for it; home repairs what is wrong
+				s.stepVisit(v, control.Reported{Epoch: a.Location.Epoch, Location: now, Err: err})
+			}
+		})
 	case control.Supersede:
 		s.supersede(v.user(), a, v.visit.Home.Office, func(control.Settled) {}) // home repeats it, we do not
 	case control.Wake:

@@ -237,6 +237,8 @@ type store3 struct {
 	floor     map[roam.UserID]roam.Epoch
 	ids       map[string]roam.Identity
 	away      bool
+	mute      bool                            // takes a report, says nothing in time
+	lost      bool                            // with mute: does not even take it
 	ambiguous string                          // an extension that several offices have
 	lies      map[roam.OfficeID]roam.OfficeID // says the one is where the other is
 }
@@ -275,17 +277,32 @@ func (v *view) Locate(user roam.UserID, _ bool, done func(roam.Location, error))
 	v.o.loop.Later(func() { done(at, nil) })
 }
 
+func (v *view) Up() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return !v.away
+}
+
 func (v *view) Report(user roam.UserID, at roam.Location, _ string, done func(roam.Location, error)) {
 	v.mu.Lock()
-	ok := !v.away && (at.Epoch > v.floor[user] || at.Epoch == v.floor[user] && at.Office == v.at[user].Office)
+	ok := !v.away && !(v.mute && v.lost) && (at.Epoch > v.floor[user] || at.Epoch == v.floor[user] && at.Office == v.at[user].Office)
 	if ok {
 		v.at[user], v.floor[user] = at, at.Epoch
 	}
 	now := v.at[user]
 	now.Epoch = v.floor[user]
+	var err error
+	if v.away || v.mute {
+		now, err = roam.Location{}, roam.StoreAway
+	}
+	mute := v.mute
 	v.mu.Unlock()
 	v.w.note("%s reports %s %v", v.o.id, at.Office, ok)
-	v.o.loop.Later(func() { done(now, nil) })
+	if mute {
+		v.o.loop.After(300*time.Millisecond, func() { done(now, err) })
+		return
+	}
+	v.o.loop.Later(func() { done(now, err) })
 }
 
 func (v *view) Publish(ids, gone []roam.Identity) {

@@ -31,13 +31,41 @@ type Config struct {
 	// Insecure allows a Redis that has no password and is not on loopback: whoever
 	// reaches it can send anybody's calls anywhere.
 	Insecure bool `yaml:"insecure"`
+	// Mode is fast: a 200 never waits for R, which is told afterwards; or strict: the 200 to
+	// a phone that has moved waits until R has acknowledged where it is, and with R away moves are
+	// refused. A refresh asks R for nothing in either.
+	Mode string `yaml:"mode"`
+	// WaitReplicas is how many replicas must have a move, too, before R's acknowledgement
+	// counts (WAIT); only with strict. 0: the primary alone.
+	WaitReplicas int `yaml:"wait_replicas"`
 }
 
-// DefaultConfig is the embedded store.
-func DefaultConfig() Config { return Config{Redis: "embedded"} }
+// DefaultConfig is the embedded store, fast.
+func DefaultConfig() Config { return Config{Redis: "embedded", Mode: fast} }
 
-// Validate finds a bad URL, and a Redis without password that is not on loopback.
+// The modes.
+const (
+	fast   = "fast"
+	strict = "strict"
+)
+
+// Strict says that moves wait for R.
+func (c *Config) Strict() bool { return c.Mode == strict }
+
+// Validate finds a bad URL, a Redis without password that is not on loopback, and a mode that cannot be.
 func (c *Config) Validate() error {
+	if c.Mode != "" && c.Mode != fast && c.Mode != strict {
+		return fmt.Errorf("routes.mode: %q; want fast or strict", c.Mode)
+	}
+	if c.WaitReplicas < 0 || c.WaitReplicas > 10 {
+		return fmt.Errorf("routes.wait_replicas: %d is not between 0 and 10", c.WaitReplicas)
+	}
+	if c.WaitReplicas > 0 && !c.Strict() {
+		return errors.New("routes.wait_replicas: nothing waits for a replica unless routes.mode is strict")
+	}
+	if c.WaitReplicas > 0 && c.Redis == "embedded" {
+		return errors.New("routes.wait_replicas: the embedded store has no replicas")
+	}
 	if c.Redis == "embedded" {
 		if c.PasswordFile != "" {
 			return errors.New("routes.password_file: the embedded store has no password")
@@ -83,6 +111,9 @@ func (c *Config) options() (*redis.UniversalOptions, error) {
 		PoolTimeout: patience, ContextTimeoutEnabled: true, DialerRetries: 1,
 		MaxRetries: 1, MinRetryBackoff: 8 * time.Millisecond, PoolSize: 16 * runtime.GOMAXPROCS(0),
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+	if c.Strict() {
+		o.ReadTimeout = acknowledged // only reports may take so long: all else has its own limit
 	}
 	port, secure := "6379", u.Scheme == "rediss"
 	path := strings.Split(strings.Trim(u.Path, "/"), "/")

@@ -5,11 +5,12 @@
 -- It applies what has a higher epoch than any before, or the same epoch and office: a
 -- repetition. All else is refused. Epoch 0 asks for one to be drawn, for a user whose home
 -- draws none. No office removes: the record stays, as the word of that epoch.
--- It returns {1 or 0, the highest epoch, the location's fields and values}.
+-- It returns {1, the epoch, the fields and values that stand but were not given}, or {0, the highest epoch,
+-- the location's fields and values}.
 local loc, ep, moves = KEYS[1], KEYS[2], KEYS[3]
 local user, epoch, office = ARGV[1], ARGV[2], ARGV[3]
 
-local is = redis.call('HMGET', loc, 'epoch', 'office', 'move', 'sw', 'reg', 'dev')
+local is = redis.call('HMGET', loc, 'epoch', 'office', 'move', 'sw', 'reg', 'dev', 'since', 'sig')
 local at = tonumber(is[1] or 0) or 0
 local was = is[2] or ''
 local move = tonumber(is[3] or 0) or 0
@@ -36,10 +37,14 @@ if n > at then
 end
 local record = {'ver', '1', 'epoch', epoch, 'move', string.format('%.0f', move), 'office', office}
 local names = {'sw', 'reg', 'dev', 'since', 'sig'}
+local stands = {'move', record[6]}
 for i = 1, #names do
   if ARGV[3 + i] ~= '' then
     record[#record + 1] = names[i]
     record[#record + 1] = ARGV[3 + i]
+  elseif n == at and is[3 + i] then
+    stands[#stands + 1] = names[i]
+    stands[#stands + 1] = is[3 + i]
   end
 end
 redis.call('HSET', loc, unpack(record))
@@ -49,4 +54,4 @@ redis.call('EXPIRE', moves, ARGV[11])
 if n > at or (is[4] or '') ~= ARGV[4] or (is[5] or '') ~= ARGV[5] or (is[6] or '') ~= ARGV[6] then
   redis.call('PUBLISH', 'roam:ev', user .. ' ' .. epoch .. ' ' .. office)
 end
-return {1, epoch, redis.call('HGETALL', loc)}
+return {1, epoch, stands}

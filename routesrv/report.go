@@ -2,6 +2,7 @@ package routesrv
 
 import (
 	"context"
+	"sync"
 
 	"github.com/siproam/siproam/roam"
 )
@@ -21,31 +22,65 @@ type report struct {
 // when R is back.
 func (s *Store) Report(user roam.UserID, at roam.Location, why string, done func(now roam.Location, err error)) {
 	r := &report{user, at, why, done}
-	if s.Up() {
-		select {
-		case s.reports <- r:
-			return
-		default: // more to write than R takes
-		}
+	if s.Up() && s.queue.put(r) {
+		return
 	}
 	s.owe(r)
 	s.loop.Later(func() { done(roam.Location{}, roam.StoreAway) })
 }
 
-// write is one writer of reports; Run has a few.
+// queue is what waits for the writer.
+type queue struct {
+	sync.Mutex // guards all
+	all        []*report
+	wake       chan struct{} // one place: all is not empty
+}
+
+// put says that r found a place: R takes reports faster than they come.
+func (q *queue) put(r *report) bool {
+	q.Lock()
+	defer q.Unlock()
+	if len(q.all) >= maxReports {
+		return false
+	}
+	q.all = append(q.all, r)
+	signal(q.wake)
+	return true
+}
+
+// take empties the queue.
+func (q *queue) take() []*report {
+	q.Lock()
+	defer q.Unlock()
+	all := q.all
+	q.all = nil
+	return all
+}
+
+// write is the one writer of reports: what has queued during one round trip goes with the next, as one
+// pipeline, and its ends are one post to the loop.
 func (s *Store) write(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case r := <-s.reports:
-			if !s.Up() { // what queued behind the one that failed need not wait again
-				s.loop.Deliver(func() { s.reported(r, roam.Location{}, false, roam.StoreAway) })
-				continue
-			}
-			now, won, err := s.set(context.WithoutCancel(ctx), r.user, r.at, r.why)
-			s.loop.Deliver(func() { s.reported(r, now, won, err) })
+		case <-s.queue.wake:
 		}
+		batch := s.queue.take()
+		var ends []end
+		if s.Up() {
+			ends = s.setAll(ctx, batch)
+		} else { // what queued behind those that failed need not wait again
+			ends = make([]end, len(batch))
+			for i := range ends {
+				ends[i].err = roam.StoreAway
+			}
+		}
+		s.loop.Deliver(func() {
+			for i, r := range batch {
+				s.reported(r, ends[i].now, ends[i].won, ends[i].err)
+			}
+		})
 	}
 }
 
@@ -92,12 +127,7 @@ func (s *Store) owe(r *report) {
 
 // abandon answers what is still queued when Run ends.
 func (s *Store) abandon() {
-	for {
-		select {
-		case r := <-s.reports:
-			r.done(roam.Location{}, roam.StoreAway)
-		default:
-			return
-		}
+	for _, r := range s.queue.take() {
+		r.done(roam.Location{}, roam.StoreAway)
 	}
 }

@@ -28,20 +28,20 @@ import (
 )
 
 const (
-	patience    = 300 * time.Millisecond // for one question
-	signOfLife  = 15 * time.Second       // TTL of roam:sw
-	renewEvery  = 5 * time.Second
-	locationTTL = 7 * 24 * time.Hour // renewed by the sweep; the sign of life, not this, tells a dead office
-	epochTTL    = 30 * 24 * time.Hour
-	officeTTL   = 30 * 24 * time.Hour
-	movesKept   = 100
+	patience     = 300 * time.Millisecond // for one question
+	acknowledged = 2 * time.Second        // strict: for the acknowledgement of a move, which may wait for a disk and for replicas
+	signOfLife   = 15 * time.Second       // TTL of roam:sw
+	renewEvery   = 5 * time.Second
+	locationTTL  = 7 * 24 * time.Hour // renewed by the sweep; the sign of life, not this, tells a dead office
+	epochTTL     = 30 * 24 * time.Hour
+	officeTTL    = 30 * 24 * time.Hour
+	movesKept    = 100
 
 	placesKept     = 100_000 // locations in memory
 	identitiesKept = 100_000
 	officesKept    = 10_000
 	maxReports     = 1024 // reports waiting to be written: then they wait for the sweep
 	maxOwing       = 20_000
-	writers        = 4
 )
 
 // Store is one office's view of R. What is not said to be otherwise belongs to the loop.
@@ -68,10 +68,12 @@ type Store struct {
 	offices *cache[roam.OfficeID, *office]
 	asking  map[roam.OfficeID][]func(*office, error)
 
-	reports chan *report
-	owing   map[roam.UserID]*report // what R did not take; the newest per user
-	owed    atomic.Int64            // len(owing)
-	owned   func(after roam.UserID, max int) []roam.Owned
+	queue    queue                   // reports on their way to the writer
+	limit    time.Duration           // for one batch of them
+	replicas int                     // that must have them, too
+	owing    map[roam.UserID]*report // what R did not take; the newest per user
+	owed     atomic.Int64            // len(owing)
+	owned    func(after roam.UserID, max int) []roam.Owned
 
 	ours    map[claim]roam.Identity // everything published
 	publish map[claim]roam.Identity // of these, what R may not have
@@ -114,8 +116,11 @@ func New(cfg Config, l *loop.Loop, here roam.Card, node string, boot uint64, m *
 		places: newCache[roam.UserID, *place](placesKept), flights: map[roam.UserID]*flight{},
 		names: newCache[string, name](identitiesKept), naming: map[string][]func(name, error){},
 		offices: newCache[roam.OfficeID, *office](officesKept), asking: map[roam.OfficeID][]func(*office, error){},
-		reports: make(chan *report, maxReports), owing: map[roam.UserID]*report{},
+		queue: queue{wake: make(chan struct{}, 1)}, limit: patience, replicas: cfg.WaitReplicas, owing: map[roam.UserID]*report{},
 		ours: map[claim]roam.Identity{}, publish: map[claim]roam.Identity{}, gone: map[claim]roam.Identity{},
+	}
+	if cfg.Strict() {
+		s.limit = acknowledged
 	}
 	s.ev.users = map[roam.UserID]roam.Epoch{}
 	s.measure(m)
@@ -146,9 +151,7 @@ func (s *Store) Run(ctx context.Context) error {
 	all.Go(func() { s.watch(ctx) })
 	all.Go(func() { s.listen(ctx) })
 	all.Go(func() { s.mend(ctx) })
-	for range writers {
-		all.Go(func() { s.write(ctx) })
-	}
+	all.Go(func() { s.write(ctx) })
 	all.Wait()
 	last, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

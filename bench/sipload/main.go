@@ -7,6 +7,9 @@
 // standing). first and hold tell how much the server's resident set grew for each. Before calls,
 // -register has each caller's socket and the callee's registered, for servers that know phones only.
 //
+// With -move each REGISTER of reg and rereg brings another Contact of the same phone (+sip.instance), which
+// takes the place of the one before. With -store the CPU time of the server's Redis is counted, too.
+//
 // reg and rereg are measured once every user has registered and -warm has passed: what a phone's first
 // REGISTER costs is first's to tell. With -every a line is printed for each such part of -dur.
 package main
@@ -28,8 +31,8 @@ type options struct {
 	users, sockets, window, first, callee int
 	calls                                 int
 	warm, measured, every                 time.Duration
-	pid                                   int
-	register                              bool
+	pid, store                            int
+	register, move                        bool
 	label                                 string
 }
 
@@ -50,6 +53,8 @@ func main() {
 	flag.IntVar(&o.calls, "calls", 1000, "hold, trickle: how many")
 	flag.DurationVar(&o.every, "every", 0, "a line for each such part of -dur; 0: one line")
 	flag.IntVar(&o.pid, "pid", 0, "the server's process: its CPU time and that of its children is accounted")
+	flag.IntVar(&o.store, "store", 0, "the server's Redis: its CPU time is accounted by itself")
+	flag.BoolVar(&o.move, "move", false, "reg, rereg: another Contact each time")
 	flag.BoolVar(&o.register, "register", false, "call: register callers and callee first")
 	flag.StringVar(&o.label, "label", "", "printed first")
 	flag.Parse()
@@ -142,7 +147,7 @@ func (l *load) start() {
 // all does work that ends by itself, and tells what it cost and left behind.
 func (l *load) all(o *options) error {
 	processes := tree(o.pid)
-	before, idle, began := residentKiB(processes), spent(processes), time.Now()
+	before, idle, store, began := residentKiB(processes), spent(processes), spent(tree(o.store)), time.Now()
 	l.count.on.Store(true)
 	l.start()
 	for _, w := range l.workers {
@@ -150,14 +155,14 @@ func (l *load) all(o *options) error {
 	}
 	took := time.Since(began)
 	time.Sleep(o.warm) // what the server does later about it
-	cost, after := spent(processes).minus(idle), residentKiB(processes)
+	cost, store, after := spent(processes).minus(idle), spent(tree(o.store)).minus(store), residentKiB(processes)
 	l.stop.Store(true)
 	l.wg.Wait()
 	n := l.count.done.Load()
 	if n == 0 {
 		return fmt.Errorf("nothing succeeded, %d failed", l.count.failed.Load())
 	}
-	l.print(o, took, cost, after)
+	l.print(o, took, cost, store, after)
 	fmt.Printf("%-22s %-6s grew KiB/1=%.2f from_MiB=%d to_MiB=%d\n", o.label, o.mode+"-memory", float64(after-before)/float64(n), before/1024, after/1024)
 	return nil
 }
@@ -177,15 +182,15 @@ func (l *load) steady(o *options) error {
 	}
 	for left := o.measured; left > 0; left -= part {
 		processes := tree(o.pid)
-		before, began := spent(processes), time.Now()
+		before, store, began := spent(processes), spent(tree(o.store)), time.Now()
 		l.count.on.Store(true)
 		time.Sleep(part)
 		l.count.on.Store(false)
-		cost := spent(processes).minus(before)
+		cost, store := spent(processes).minus(before), spent(tree(o.store)).minus(store)
 		if l.count.done.Load() == 0 {
 			return fmt.Errorf("nothing succeeded, %d failed", l.count.failed.Load())
 		}
-		l.print(o, time.Since(began), cost, residentKiB(processes))
+		l.print(o, time.Since(began), cost, store, residentKiB(processes))
 	}
 	l.stop.Store(true)
 	l.wg.Wait()
@@ -193,16 +198,16 @@ func (l *load) steady(o *options) error {
 }
 
 // print prints and forgets what was counted.
-func (l *load) print(o *options, took time.Duration, cost cpu, kib int) {
+func (l *load) print(o *options, took time.Duration, cost, store cpu, kib int) {
 	c := &l.count
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	slices.Sort(c.took)
 	n := c.done.Swap(0)
 	each := float64(n) / 1000
-	fmt.Printf("%-22s %-6s ops/s=%-8.0f failed=%-4d repeated=%-5d cpu_s/1000=%-8.5f user=%-8.5f system=%-8.5f p50_us=%-6d p99_us=%-7d rss_MiB=%d\n",
+	fmt.Printf("%-22s %-6s ops/s=%-8.0f failed=%-4d repeated=%-5d cpu_s/1000=%-8.5f user=%-8.5f system=%-8.5f p50_us=%-6d p99_us=%-7d rss_MiB=%-4d store_s/1000=%.5f\n",
 		o.label, o.mode, float64(n)/took.Seconds(), c.failed.Swap(0), c.repeat.Swap(0),
 		(cost.user+cost.system)/each, cost.user/each, cost.system/each,
-		c.took[len(c.took)/2].Microseconds(), c.took[len(c.took)*99/100].Microseconds(), kib/1024)
+		c.took[len(c.took)/2].Microseconds(), c.took[len(c.took)*99/100].Microseconds(), kib/1024, (store.user+store.system)/each)
 	c.took = c.took[:0]
 }

@@ -26,7 +26,12 @@ func (w *worker) register(i int, op *operation) []byte {
 func registerMessage(o *options, a *account, name, here, branch, run string) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "REGISTER sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=%s;rport\r\nMax-Forwards: 70\r\nFrom: <sip:%s@%s>;tag=f\r\nTo: <sip:%s@%s>\r\n"+
-		"Call-ID: r%s.%s\r\nCSeq: %d REGISTER\r\nContact: <sip:%s@%s>\r\n", o.realm, here, branch, name, o.realm, name, o.realm, run, name, a.cseq, name, here)
+		"Call-ID: r%s.%s\r\nCSeq: %d REGISTER\r\n", o.realm, here, branch, name, o.realm, name, o.realm, run, name, a.cseq)
+	if o.move {
+		fmt.Fprintf(&b, "Contact: <sip:%s@%s;n=%d>;+sip.instance=\"<urn:uuid:00000000-0000-4000-8000-%012s>\"\r\n", name, here, a.cseq, name)
+	} else {
+		fmt.Fprintf(&b, "Contact: <sip:%s@%s>\r\n", name, here)
+	}
 	if a.nonce != "" {
 		if a.ha1 == "" {
 			a.ha1 = digest(name + ":" + o.realm + ":" + o.password)

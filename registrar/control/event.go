@@ -28,6 +28,7 @@ type (
 		Star     bool       // Contact: *, with Expires 0
 		Person   bool       // evidence of a person since this device was superseded
 		Next     roam.Epoch // drawn by the registrar when the change begins, used if this is a move
+		Away     bool       // R does not answer: with Office.Strict no move can be acknowledged
 	}
 	// Registration is a visited office's registration message (160-170), its ticket opened and good.
 	Registration struct {
@@ -37,6 +38,7 @@ type (
 		Registrar string
 		Contact   Contact // <sip:token@S1>; a Grant of zero ends the visit
 		Next      roam.Epoch
+		Away      bool // as in Register
 	}
 	// Located answers Locate: whom to ask, and who had the user before.
 	Located struct {
@@ -73,6 +75,7 @@ type (
 	Saved struct{ Err error }
 	// Reported answers Report: what R holds now.
 	Reported struct {
+		Epoch    roam.Epoch // of the location that was reported
 		Location roam.Location
 		Err      error
 	}
@@ -193,12 +196,15 @@ const (
 	allocating stage = iota
 	recording
 	saving
+	publishing // strict: the answer waits for R
+	returning  // R did not acknowledge: what was is saved again, then the refusal is said
 )
 
 // Office is our own office and its policy, shared by all users.
 type Office struct {
 	Here     roam.Location          // epoch zero
 	Many     bool                   // devices: many
+	Strict   bool                   // a 200 to a move waits for R, see strict.go
 	Contacts int                    // bindings a user may have; 0: 5
 	Max      time.Duration          // the longest expiry; tombstones live twice as long. 0: 1 h
 	Equal    func(a, b string) bool // Contact URIs, RFC 3261 19.1.4; nil: as text

@@ -17,6 +17,7 @@ func TestHistories(t *testing.T) {
 	for seed := int64(0); seed < histories(); seed++ {
 		w := newWorld(t, seed%2 == 0)
 		w.rnd = rand.New(rand.NewSource(seed))
+		w.strict(seed)
 		w.log("seed %d", seed)
 		phones := []*phone{{device: "urn:a", n: 1}, {device: "urn:b", n: 2}, {device: "", n: 3}, {device: "mac:c", n: 4}}
 		for range 6 {
@@ -40,6 +41,13 @@ func histories() int64 {
 		return 1000
 	}
 	return 20000
+}
+
+// strict makes none, some or all of the offices strict.
+func (w *world) strict(seed int64) {
+	for i, o := range offices {
+		w.offices[o].Strict = seed>>(1+i)&1 == 1
+	}
 }
 
 // act is something one phone does.
@@ -68,6 +76,7 @@ func TestFaults(t *testing.T) {
 		w := newWorld(t, seed%2 == 0)
 		w.rnd = rand.New(rand.NewSource(seed))
 		w.faults = true
+		w.strict(seed)
 		w.log("seed %d", seed)
 		phones := []*phone{{device: "urn:a", n: 1}, {device: "urn:b", n: 2}, {device: "", n: 3}}
 		for range 5 {

@@ -15,6 +15,7 @@ type Home struct {
 	Kept               // as the disk has it, but for drift and refreshes
 	now     *change    // nil when nothing is under way
 	above   roam.Epoch // R was seen to hold this, from before our file: the next epoch is higher
+	said    roam.Epoch // R was seen to hold our location of this epoch; see told
 }
 
 // change is one move under way. Readers see the old Kept until it is saved.
@@ -26,6 +27,10 @@ type change struct {
 	to     Kept
 	why    string
 	drift  bool // something else changed meanwhile
+	// With Office.Strict:
+	was     *Kept        // what stood before; nil: nothing was written
+	rounds  int          // how often R was found to be above us
+	refused roam.Refusal // R did not acknowledge it
 }
 
 // Busy says that a change is under way: only its answers, Settled, Reported and Due may come in now.
@@ -43,7 +48,7 @@ func (h *Home) Contacts() []Contact {
 // Refresh is the short way for a REGISTER that changes nothing but an expiry: no allocation, no disk,
 // no R. Step begins with it, so the two cannot differ.
 func (h *Home) Refresh(now time.Time, r *Register) bool {
-	if h.now != nil || len(r.Contacts) != 1 {
+	if h.now != nil || len(r.Contacts) != 1 || !h.told() {
 		return false
 	}
 	c := &r.Contacts[0]
@@ -71,6 +76,9 @@ func (e *Contact) same(c *Contact) bool {
 
 // Repeats says that r has been obeyed before and changes nothing: its answer got lost.
 func (h *Home) Repeats(now time.Time, r *Register) bool {
+	if !h.told() || h.now != nil && h.now.stage >= publishing { // nothing has been said about it yet
+		return false
+	}
 	var here []Contact
 	for _, p := range h.At {
 		if p.Office == h.Office.Here.Office {
@@ -107,15 +115,15 @@ func (h Home) Step(now time.Time, ev Event, out []Action) (Home, []Action) {
 		}
 		return h.save(*h.now, out)
 	case Saved:
-		if h.now == nil || h.now.stage != saving {
+		if h.now == nil || h.now.stage != saving && h.now.stage != returning {
 			return h, out
+		}
+		if h.now.stage == returning {
+			return h.returned(now, ev.Err, out)
 		}
 		return h.saved(now, ev.Err, out)
 	case Reported:
-		if ev.Err == nil && ev.Location.Epoch > h.Location.Epoch {
-			h.above = max(h.above, ev.Location.Epoch)
-		}
-		return h.rise(now, out)
+		return h.reported(now, ev, out)
 	case Settled:
 		return h.settled(now, ev, out)
 	case Offline:
@@ -141,11 +149,9 @@ func (h Home) register(now time.Time, r *Register, out []Action) (Home, []Action
 	case why != roam.OK:
 		return h, append(out, Answer{Tx: r.Tx, Why: why, Location: h.Location})
 	case d < move:
-		h.Kept = to
-		if d == drift {
-			out = append(out, Drift{})
-		}
-		return h, h.wake(append(out, Answer{Tx: r.Tx, Location: h.Location}))
+		return h.accept(now, change{tx: r.Tx, device: r.Device, to: to, drift: d == drift}, r.Away, out)
+	case r.Away && h.Office.Strict:
+		return h, append(out, Answer{Tx: r.Tx, Why: roam.StoreAway, Location: h.Location})
 	}
 	c := change{stage: allocating, tx: r.Tx, device: r.Device, to: to, why: "registered"}
 	if !adds {

@@ -11,11 +11,22 @@ import (
 // saved ends a change: only now others see it (DESIGN 8).
 func (h Home) saved(now time.Time, err error, out []Action) (Home, []Action) {
 	c, was := h.now, h.Kept
-	if err != nil {
+	switch {
+	case err != nil && c.was != nil: // R is above us, and we cannot follow
+		return h.giveBack(now, out)
+	case err != nil:
 		h, out = h.refuse(roam.NoCapacity, out)
 		return h, append(out, Wake{now.Add(backoff(1))}) // an expiry must be tried again
+	case h.Office.Strict && c.tx != 0:
+		return h.publish(*c, out)
 	}
 	h.Kept, h.now = c.to, nil
+	return h.ended(now, c, &was, out)
+}
+
+// ended is what follows when c is over and was is what stood before: who waits has an answer, who was left
+// hears of it.
+func (h Home) ended(now time.Time, c *change, was *Kept, out []Action) (Home, []Action) {
 	if c.drift {
 		out = append(out, Drift{})
 	}
@@ -25,9 +36,9 @@ func (h Home) saved(now time.Time, err error, out []Action) (Home, []Action) {
 		}
 	}
 	if c.tx != 0 {
-		out = append(out, Answer{Tx: c.tx, Location: h.Location, Grant: c.grant, Changed: true})
+		out = append(out, Answer{Tx: c.tx, Why: c.refused, Location: h.Location, Grant: c.grant, Changed: c.refused == roam.OK && (c.was != nil || c.stage == saving)})
 	}
-	if h.Location.Epoch != was.Location.Epoch {
+	if h.Location.Epoch != was.Location.Epoch && c.stage != publishing {
 		out = append(out, Report{h.Location, c.why})
 	}
 	out = h.notify(now, out, func(d *Debt) bool { return d.Tries == 0 }) // e, f: the former office hears it
@@ -73,6 +84,11 @@ func (h Home) settled(now time.Time, ev Settled, out []Action) (Home, []Action) 
 	}
 	c := *h.now // what is on its way to the disk must not be overwritten by what was
 	c.to.Owed, c.drift = h.settle(now, c.to.Owed, ev), true
+	if c.was != nil {
+		was := *c.was
+		was.Owed = h.settle(now, was.Owed, ev)
+		c.was = &was
+	}
 	h.now = &c
 	return h, out
 }

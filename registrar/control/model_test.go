@@ -143,6 +143,10 @@ func (w *world) run() {
 // feed gives d to its core and does what comes out.
 func (w *world) feed(d delivery) {
 	var out []Action
+	if r, ok := d.ev.(Register); ok {
+		r.Away = w.away
+		d.ev = r
+	}
 	if d.to == home {
 		d.ev = w.dated(d.ev)
 		if r, ok := d.ev.(Register); ok {
@@ -175,7 +179,7 @@ func (w *world) dated(ev Event) Event {
 		ev.Next = w.draw()
 		return ev
 	case Registration:
-		ev.Next = w.draw()
+		ev.Next, ev.Away = w.draw(), w.away
 		return ev
 	case Offline:
 		ev.Next = w.draw()
@@ -257,6 +261,7 @@ func (w *world) answer(from place, a Answer) {
 		return
 	}
 	w.log("%s: answer %d: %v", from.office, a.Tx, a.Why)
+	w.promised(from, a)
 	if p, ok := w.records[a.Tx]; ok {
 		delete(w.records, a.Tx)
 		w.send(p, Recorded{Why: a.Why, Location: a.Location, Grant: a.Grant})
@@ -277,6 +282,23 @@ func (w *world) answer(from place, a Answer) {
 		if i < 0 && len(r.Contacts) > 0 && r.Contacts[0].Grant > 0 {
 			w.fail("200 without a row: %v", w.homeRow)
 		}
+	}
+}
+
+// promised holds a 200 of a strict office: R has what it was said of.
+func (w *world) promised(from place, a Answer) {
+	_, message := w.records[a.Tx]
+	if a.Why != roam.OK || !message && w.adds[a.Tx] == nil || !w.offices[from.office].Strict {
+		return
+	}
+	at := w.home.Location
+	if from != home {
+		if at = w.visit(from).Location; !a.Changed && !w.visit(from).Serving() {
+			return // there was nothing to remove
+		}
+	}
+	if w.floor < at.Epoch {
+		w.fail("200 at %s for %v, R has %d", from.office, at, w.floor)
 	}
 }
 
@@ -328,14 +350,17 @@ func (w *world) save(k Kept, back func(Event)) {
 // report is the location script.
 func (w *world) report(from place, at roam.Location) Reported {
 	if w.away {
-		return Reported{Err: errors.New("away")}
+		return Reported{Epoch: at.Epoch, Err: errors.New("away")}
 	}
 	ok := at.Epoch > w.floor || at.Epoch == w.floor && at.Office == w.r.Office
 	w.log("%s: report %s %d: %v", from.office, at.Office, at.Epoch, ok)
 	if ok {
 		w.r, w.floor = at, at.Epoch
 	}
-	return Reported{Location: w.r}
+	if w.chance(8) {
+		return Reported{Epoch: at.Epoch, Err: errors.New("its answer got lost")}
+	}
+	return Reported{Epoch: at.Epoch, Location: w.r}
 }
 
 // supersede is the NOTIFY, which may be lost, doubled, or have its answer lost.

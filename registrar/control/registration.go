@@ -18,30 +18,26 @@ func (h Home) registration(now time.Time, r *Registration, out []Action) (Home, 
 	c := r.Contact
 	c.Until, c.Target.Device = now.Add(c.Grant), t.Device
 	if c.Grant > 0 && i >= 0 && h.At[i].renews(r) {
-		d := refresh
-		if h.At[i].Epoch != t.Epoch || h.At[i].Contacts[0].CallID != c.CallID {
-			d = drift
-		}
-		h.At = cloneAt(h.At)
-		h.At[i].Epoch, h.At[i].Contacts[0] = t.Epoch, c
-		out = append(out, Answer{Tx: r.Tx, Location: h.Location, Grant: c.Grant})
-		if d == drift {
-			out = append(out, Drift{})
-		}
-		return h, h.wake(out)
+		to := h.clone(now)
+		d := to.At[i].Epoch != t.Epoch || to.At[i].Contacts[0].CallID != c.CallID
+		to.At[i].Epoch, to.At[i].Contacts[0] = t.Epoch, c
+		return h.accept(now, change{tx: r.Tx, device: t.Device, grant: c.Grant, to: to, drift: d}, r.Away, out)
 	}
 	to := h.clone(now)
 	if c.Grant > 0 {
 		h.place(now, &to, Presence{Device: t.Device, Office: t.Office, Switch: r.Switch, Registrar: r.Registrar, Epoch: t.Epoch, Contacts: []Contact{c}})
 	} else {
 		if i < 0 {
-			return h, append(out, Answer{Tx: r.Tx, Location: h.Location})
+			return h.accept(now, change{tx: r.Tx, device: t.Device, to: h.Kept}, r.Away, out)
 		}
 		to.At = slices.Delete(to.At, i, i+1)
 		to.Left = append(to.Left, Left{t.Device, t.Office, "", t.Epoch, now.Add(h.Office.keep())})
 	}
 	if to.count() > max(h.Office.contacts(), h.count()) {
 		return h, append(out, Answer{Tx: r.Tx, Why: roam.TooMany, Location: h.Location})
+	}
+	if r.Away && h.Office.Strict {
+		return h, append(out, Answer{Tx: r.Tx, Why: roam.StoreAway, Location: h.Location})
 	}
 	h.relocate(now, &to, t.Device, r.Next)
 	why := "registered"

@@ -14,6 +14,7 @@ type Visit struct {
 	Office *Office
 	Stay   // as the disk has it, but for drift and refreshes
 	now    *visiting
+	said   roam.Epoch // R was seen to hold Location; see told
 }
 
 // Stay is what is saved of a visit: one row a device, one versioned JSON value.
@@ -51,6 +52,9 @@ type visiting struct {
 	d     degree
 	what  purpose
 	tx    uint64
+
+	was     *Stay        // publishing: what the disk had before; nil: nothing was written
+	refused roam.Refusal // R did not acknowledge it
 }
 
 // purpose is what a change of a visit is for.
@@ -97,10 +101,15 @@ func (v Visit) Step(now time.Time, ev Event, out []Action) (Visit, []Action) {
 	case Recorded: // 170-180, 490
 		return v.recorded(now, ev, out)
 	case Saved:
+		if v.now != nil && v.now.stage == returning {
+			return v.returned(now, ev.Err, out)
+		}
 		if v.now == nil || v.now.stage != saving {
 			return v, out
 		}
 		return v.saved(now, ev.Err, out)
+	case Reported:
+		return v.reported(now, ev, out)
 	case Superseded: // 250-260, 480
 		return v.superseded(now, ev, out)
 	case Offline:
@@ -121,7 +130,7 @@ func (v Visit) legal(now time.Time, l Legal, out []Action) (Visit, []Action) {
 	if v.Gone != nil && v.Gone.Epoch > l.Ticket.Epoch {
 		return v, append(out, Answer{Tx: l.Tx, Why: roam.Moved})
 	}
-	if v.Office.repeats(now, v.Contacts, &l.Register) && len(l.Contacts) > 0 { // its answer got lost
+	if v.told() && v.Office.repeats(now, v.Contacts, &l.Register) && len(l.Contacts) > 0 { // its answer got lost
 		return v, append(out, Answer{Tx: l.Tx, Location: v.Location})
 	}
 	if v.Serving() && v.Ticket.Epoch > l.Ticket.Epoch { // two requests of one phone crossed; their CSeq decides
@@ -144,13 +153,16 @@ func (v Visit) legal(now time.Time, l Legal, out []Action) (Visit, []Action) {
 	}
 	to := Stay{Home: l.Card, Ticket: l.Ticket, Proof: l.Ticket.Proof, Profile: l.Profile, Contacts: cs, Location: v.Location}
 	c := visiting{stage: allocating, legal: l, to: to, d: d, tx: l.Tx}
+	refreshes := v.Serving() && d < move && v.Ticket.Epoch == l.Ticket.Epoch
 	switch {
+	case l.Away && v.Office.Strict && !(refreshes && v.told()):
+		return v, append(out, Answer{Tx: l.Tx, Why: roam.StoreAway})
 	case len(cs) == 0 && len(old) == 0:
 		return v, append(out, Answer{Tx: l.Tx, Location: v.Location})
 	case len(cs) == 0:
 		c.what = leave
 		return v.record(now, c, out)
-	case v.Serving() && d < move && v.Ticket.Epoch == l.Ticket.Epoch:
+	case refreshes:
 		if v.Owes != nil {
 			c.d = move // once home records it, it is news
 		}
@@ -193,13 +205,15 @@ func (v Visit) recorded(now time.Time, ev Recorded, out []Action) (Visit, []Acti
 	}
 	c := *v.now
 	switch {
+	case c.what == leave && v.Office.Strict && c.tx != 0 && busy(ev.Why): // nobody has heard it
+		return v.end(append(out, Answer{Tx: c.tx, Why: ev.Why}))
 	case c.what == leave: // home ends it by itself when it did not hear us
 		c.to.Location, c.to.Owes = ev.Location, nil
 		return v.save(c, out)
 	case ev.Why == roam.OK:
 		c.to.Location, c.to.Owes = ev.Location, nil
 		c.to.cut(now, ev.Grant)
-	case ev.Why == roam.HomeSilent && !c.legal.Silence.Refuse: // the ticket proves the visit (DESIGN 10)
+	case ev.Why == roam.HomeSilent && !c.legal.Silence.Refuse && !v.Office.Strict: // the ticket proves the visit (DESIGN 10)
 		c.to.cut(now, or(c.legal.Silence.Grant, 90*time.Second))
 		c.to.Owes = &Unrecorded{Until: now.Add(or(c.legal.Silence.Resend, 24*time.Hour)), Next: now.Add(backoff(0))}
 		c.d = move
@@ -213,7 +227,15 @@ func (v Visit) recorded(now time.Time, ev Recorded, out []Action) (Visit, []Acti
 	if c.d == drift {
 		out = append(out, Drift{})
 	}
+	if !v.told() {
+		return v.publish(c, nil, "repaired", out)
+	}
 	return v, v.wake(append(out, Answer{Tx: c.tx, Location: v.Location}))
+}
+
+// busy says that home could not do it now, and nothing is wrong with what it was asked.
+func busy(why roam.Refusal) bool {
+	return why == roam.HomeSilent || why == roam.TooBusy || why == roam.NoCapacity || why == roam.StoreAway
 }
 
 // cut shortens every binding to what home grants.
@@ -236,7 +258,7 @@ func (v Visit) refused(c visiting, why roam.Refusal, out []Action) (Visit, []Act
 		}
 		return v.end(append(out, Release{User: v.User, Device: v.Device}, Answer{Tx: c.tx, Why: why}))
 	}
-	if why == roam.HomeSilent || why == roam.TooBusy || why == roam.NoCapacity { // nothing is wrong with the visit there is
+	if busy(why) { // nothing is wrong with the visit there is
 		return v.end(append(out, Answer{Tx: c.tx, Why: why}))
 	}
 	c.what, c.to = drop, Stay{Gone: v.Gone}
@@ -255,7 +277,7 @@ func (v Visit) repeated(now time.Time, ev Recorded, out []Action) (Visit, []Acti
 			out = append(out, Report{v.Location, "registered"})
 		}
 		return v, v.wake(append(out, Drift{}))
-	case roam.HomeSilent, roam.TooBusy, roam.NoCapacity:
+	case roam.HomeSilent, roam.TooBusy, roam.NoCapacity, roam.StoreAway:
 		o := *v.Owes
 		o.sent, o.Next = false, now.Add(backoff(o.Tries))
 		v.Owes = &o

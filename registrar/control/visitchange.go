@@ -22,29 +22,42 @@ func (v Visit) saved(now time.Time, err error, out []Action) (Visit, []Action) {
 		return v.unsaved(now, out)
 	}
 	v.Stay, v.now = c.to, nil
+	if v.Office.Strict && c.tx != 0 && v.Location.Epoch > 0 && (c.what == begin || c.what == leave) {
+		return v.publish(*c, &was, purposes[c.what], out)
+	}
+	return v.ended(now, c, &was, out)
+}
+
+// purposes is why, as R is told.
+var purposes = [...]string{begin: "registered", leave: "de-registered", obey: "superseded"}
+
+// ended is what follows when c is over and was is what stood before: who waits has an answer, others hear of it.
+func (v Visit) ended(now time.Time, c *visiting, was *Stay, out []Action) (Visit, []Action) {
+	report := c.stage != publishing && v.Owes == nil && v.Location.Epoch > 0
+	answer := Answer{Tx: c.tx, Why: c.refused, Location: v.Location, Changed: c.refused == roam.OK && was != nil}
 	switch c.what {
 	case begin: // 190, 500
-		if v.Owes == nil && v.Location.Epoch > 0 {
-			out = append(out, Report{v.Location, "registered"})
+		if report {
+			out = append(out, Report{v.Location, purposes[begin]})
 		}
-		out = append(out, Answer{Tx: c.tx, Location: v.Location, Changed: true})
-		if f := c.legal.Former; f != nil && v.Owes == nil { // 370: to G1
+		out = append(out, answer)
+		if f := c.legal.Former; f != nil && v.Owes == nil && answer.Changed { // 370: to G1
 			out = append(out, Supersede{To: f.Registrar, Device: v.Device, Epoch: v.Ticket.Epoch, Location: v.Location, Proof: v.Proof})
 		}
 	case leave:
 		out = append(out, Release{v.User, v.Device, v.Location})
-		if v.Location.Epoch > 0 {
-			out = append(out, Report{v.Location, "de-registered"})
+		if report {
+			out = append(out, Report{v.Location, purposes[leave]})
 		}
-		out = append(out, Answer{Tx: c.tx, Location: v.Location, Changed: true})
+		out = append(out, answer)
 	case drop:
 		if was.Serving() {
 			out = append(out, Release{v.User, v.Device, v.Location})
 		}
 	case obey: // 260, 480
 		out = append(out, Release{v.User, v.Device, v.Gone.Location})
-		if v.Location.Epoch > 0 {
-			out = append(out, Report{v.Location, "superseded"})
+		if report {
+			out = append(out, Report{v.Location, purposes[obey]})
 		}
 		out = append(out, Answer{Tx: c.tx, Epoch: v.Gone.Epoch})
 	}

@@ -36,6 +36,9 @@ type three struct {
 	store *routesrv.Embedded
 	dir   string
 	stop  func() // ends offices and store, once
+
+	ca    *x509.Certificate
+	caKey *ecdsa.PrivateKey
 }
 
 // startThree runs them until the test ends. change, unless nil, changes each configuration first.
@@ -239,13 +242,13 @@ func (x *three) pem(name string) string { return filepath.Join(x.dir, name) }
 
 // certificates makes a CA and a certificate for each office.
 func (x *three) certificates() {
-	ca := &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	caKey := x.sign("ca", ca, ca, nil)
+	x.ca = &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	x.caKey = x.sign("ca", x.ca, x.ca, nil)
 	for _, name := range officeNames {
 		x.sign(name, &x509.Certificate{
 			DNSNames: []string{"sip." + name + ".example"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, KeyUsage: x509.KeyUsageDigitalSignature,
 			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		}, ca, caKey)
+		}, x.ca, x.caKey)
 	}
 }
 

@@ -137,7 +137,7 @@ func (t *Transport) secure(ctx context.Context, c *conn, name string) error {
 		return err
 	}
 	c.nc = secure
-	if t.cfg.PartnerTLS != nil && !t.identified(c.flow, secure) {
+	if t.cfg.PartnerTLS != nil && !t.identified(c.flow, secure, true) {
 		t.count.refused("partner")
 		t.noisy.Warn().Str("event", "connection.refused").Stringer("remote_ip", c.flow.Remote.Addr()).
 			Strs("names", c.flow.Names).Err(errNoPartner).Msg("connection refused")

@@ -91,7 +91,7 @@ func (d *door) welcome(ctx context.Context, nc *net.TCPConn) {
 		}
 	}
 	if d.kind == partnerConn {
-		c.stranger = !t.identified(c.flow, c.nc.(*tls.Conn))
+		c.stranger = !t.identified(c.flow, c.nc.(*tls.Conn), false)
 		if c.stranger && len(c.flow.Names) == 0 {
 			d.refuse(c, errNoPartner)
 			return
@@ -127,8 +127,8 @@ func (d *door) refused(c *conn, err error) {
 var errNoPartner = errors.New("certificate of no partner")
 
 // identified fills in the names the other end proved, and its partner if it is one.
-func (t *Transport) identified(f *sip.Flow, c *tls.Conn) bool {
-	f.Names = verifiedNames(c.ConnectionState())
+func (t *Transport) identified(f *sip.Flow, c *tls.Conn, dialled bool) bool {
+	f.Names = provenNames(c.ConnectionState(), dialled)
 	if len(f.Names) == 0 {
 		return false
 	}

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"math/big"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -54,11 +55,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 
 // config is that of an office whose certificate has names; it trusts a.
 func (a *authority) config(names ...string) *tls.Config {
-	key := newKey(a.t)
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
+	c := &x509.Certificate{}
 	for _, n := range names {
 		if ip := net.ParseIP(n); ip != nil {
 			c.IPAddresses = append(c.IPAddresses, ip)
@@ -66,14 +63,24 @@ func (a *authority) config(names ...string) *tls.Config {
 			c.DNSNames = append(c.DNSNames, n)
 		}
 	}
+	return &tls.Config{Certificates: []tls.Certificate{a.signed(c)}, RootCAs: a.pool, ClientCAs: a.pool}
+}
+
+// signed is c, signed by a, with what it leaves out filled in.
+func (a *authority) signed(c *x509.Certificate) tls.Certificate {
+	key := newKey(a.t)
+	c.SerialNumber, c.NotBefore = big.NewInt(2), time.Now().Add(-time.Hour)
+	if c.NotAfter.IsZero() {
+		c.NotAfter = time.Now().Add(time.Hour)
+	}
+	if c.ExtKeyUsage == nil {
+		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	}
 	der, err := x509.CreateCertificate(rand.Reader, c, a.cert, &key.PublicKey, a.key)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-		RootCAs:      a.pool, ClientCAs: a.pool,
-	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // office is one with a partner listener whose certificate has names.
@@ -232,5 +239,98 @@ func TestUnverifiedNamesAreNone(t *testing.T) {
 	f, err := south.t.Open(context.Background(), sip.Hop{Transport: roam.TLS, Addr: north.at(0), Name: "sip.north.example"})
 	if err == nil {
 		t.Errorf("got %+v, want an error", f)
+	}
+}
+
+// TestIdentities is RFC 5922 7.1: whose a certificate is.
+func TestIdentities(t *testing.T) {
+	uris := func(all ...string) (us []*url.URL) {
+		for _, s := range all {
+			u, err := url.Parse(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			us = append(us, u)
+		}
+		return us
+	}
+	a := newAuthority(t)
+	for name, tt := range map[string]struct {
+		cert x509.Certificate
+		want []string
+	}{
+		"URI":                       {x509.Certificate{URIs: uris("sip:North.Example")}, []string{"north.example"}},
+		"URI and DNS":               {x509.Certificate{URIs: uris("sip:north.example"), DNSNames: []string{"SIP.north.example"}}, []string{"north.example", "sip.north.example"}},
+		"URI of a user":             {x509.Certificate{URIs: uris("sip:alice@north.example")}, nil},
+		"other schemes":             {x509.Certificate{URIs: uris("sips:north.example", "https://north.example", "spiffe://north.example/x")}, nil},
+		"DNS wildcard":              {x509.Certificate{DNSNames: []string{"*.north.example", "sip.north.example"}}, []string{"sip.north.example"}},
+		"URI wildcard":              {x509.Certificate{URIs: uris("sip:*.example")}, nil},
+		"with the root's dot":       {x509.Certificate{DNSNames: []string{"sip.north.example."}}, []string{"sip.north.example"}},
+		"address":                   {x509.Certificate{IPAddresses: []net.IP{net.ParseIP("2001:db8::1")}}, []string{"2001:db8::1"}},
+		"common name alone":         {x509.Certificate{Subject: pkix.Name{CommonName: "north.example"}}, []string{"north.example"}},
+		"common name beside":        {x509.Certificate{Subject: pkix.Name{CommonName: "north.example"}, DNSNames: []string{"west.example"}}, []string{"west.example"}},
+		"common name beside e-mail": {x509.Certificate{Subject: pkix.Name{CommonName: "north.example"}, EmailAddresses: []string{"a@west.example"}}, nil},
+		"common name is words":      {x509.Certificate{Subject: pkix.Name{CommonName: "our north office"}}, nil},
+		"common name of a user":     {x509.Certificate{Subject: pkix.Name{CommonName: "alice@north.example"}}, nil},
+		"common name wildcard":      {x509.Certificate{Subject: pkix.Name{CommonName: "*.north.example"}}, nil},
+		"nothing":                   {x509.Certificate{}, nil},
+	} {
+		leaf, err := x509.ParseCertificate(a.signed(&tt.cert).Certificate[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := identities(leaf); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: got %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+// TestNamesInURIs: two offices whose certificates have nothing but a sip: URI know each other both ways.
+func TestNamesInURIs(t *testing.T) {
+	a := newAuthority(t)
+	office := func(host string) *ear {
+		c := a.config("unused.example")
+		c.Certificates = []tls.Certificate{a.signed(&x509.Certificate{URIs: []*url.URL{{Scheme: "sip", Opaque: host}}})}
+		return start(t, Config{PartnerListen: "tls:127.0.0.1:0", PartnerTLS: c, URI: sip.URI{Scheme: "sip", Host: host}})
+	}
+	north, south := office("sip.north.example"), office("sip.south.example")
+	f, err := south.t.Open(context.Background(), sip.Hop{Transport: roam.TLS, Addr: north.at(0), Name: "sip.north.example"})
+	if err != nil || f.Partner != "north" {
+		t.Fatalf("got %+v, %v, want a flow to north", f, err)
+	}
+	if err := south.t.Send(f, []byte(request("OPTIONS", "1"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := north.hear(t).flow; got.Partner != "south" || !slices.Equal(got.Names, []string{"sip.south.example"}) {
+		t.Errorf("got %+v, want south by its URI", got)
+	}
+}
+
+// TestOpenRefusesWildcardsAndOldTLS: what package tls alone would take.
+func TestOpenRefusesWildcardsAndOldTLS(t *testing.T) {
+	a := newAuthority(t)
+	south := a.office("sip.south.example")
+	expired := a.config("unused.example")
+	expired.Certificates = []tls.Certificate{a.signed(&x509.Certificate{DNSNames: []string{"sip.north.example"}, NotAfter: time.Now().Add(-time.Minute)})}
+	client := a.config("unused.example")
+	client.Certificates = []tls.Certificate{a.signed(&x509.Certificate{DNSNames: []string{"sip.north.example"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})}
+	old := a.config("sip.north.example")
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	for name, far := range map[string]*tls.Config{"wildcard": a.config("*.north.example"), "expired": expired, "of clients only": client, "TLS 1.1": old} {
+		l, err := tls.Listen("tcp", "127.0.0.1:0", far)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			if c, err := l.Accept(); err == nil {
+				_ = c.(*tls.Conn).Handshake()
+				c.Close()
+			}
+		}()
+		f, err := south.t.Open(context.Background(), sip.Hop{Transport: roam.TLS, Addr: l.Addr().String(), Name: "sip.north.example"})
+		if err == nil {
+			t.Errorf("%s: got %+v, want an error", name, f)
+		}
+		l.Close()
 	}
 }

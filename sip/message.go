@@ -141,6 +141,24 @@ func (m *Message) FromTag() string { return string(m.text(m.fromTag)) }
 // ToTag is the To tag, "" when absent.
 func (m *Message) ToTag() string { return string(m.text(m.toTag)) }
 
+// FromTagged and ToTagged are From or To as it stands, and its tag, a piece of it, "" when absent.
+func (m *Message) FromTagged() (value, tag string) { return m.tagged(From, m.fromTag) }
+
+// ToTagged is FromTagged for To.
+func (m *Message) ToTagged() (value, tag string) { return m.tagged(To, m.toTag) }
+
+func (m *Message) tagged(n Name, tag span) (string, string) {
+	if m.first[n] == 0 {
+		return "", ""
+	}
+	at := m.fields[m.first[n]-1].value
+	s := string(m.text(at))
+	if tag == (span{}) {
+		return s, ""
+	}
+	return s, s[tag.from-at.from : tag.to-at.from]
+}
+
 // Tags is both tags as they stand, borrowed; nil or empty when absent.
 func (m *Message) Tags() (from, to []byte) { return m.text(m.fromTag), m.text(m.toTag) }
 

@@ -1,6 +1,7 @@
 package softswitch
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/siproam/siproam/roam"
@@ -180,4 +181,7 @@ func (c *Call) best() *Leg {
 }
 
 // isSDP says that m has a session description.
-func isSDP(m *sip.Message) bool { return len(m.Body()) > 0 && mediaType(m) == sdpType }
+func isSDP(m *sip.Message) bool {
+	kind, _, _ := bytes.Cut(m.Value(sip.ContentType), []byte(";"))
+	return len(m.Body()) > 0 && bytes.EqualFold(bytes.TrimSpace(kind), []byte(sdpType))
+}

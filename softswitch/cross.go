@@ -125,9 +125,3 @@ func causeOf(m *sip.Message) (cause int, found bool) {
 	}
 	return 0, false
 }
-
-// mediaType is m's Content-Type in lower case without parameters.
-func mediaType(m *sip.Message) string {
-	t, _, _ := strings.Cut(string(m.Value(sip.ContentType)), ";")
-	return strings.ToLower(strings.TrimSpace(t))
-}

@@ -2,7 +2,7 @@ package softswitch
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
 
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
@@ -112,7 +112,7 @@ func (c *Call) stop(e ending) {
 	c.over, c.ended = true, &e
 	c.timer.Stop()
 	if e.reason == "" {
-		e.reason = fmt.Sprintf("Q.850;cause=%d;text=%s", e.cause, sip.Quote(e.why))
+		e.reason = "Q.850;cause=" + strconv.Itoa(e.cause) + ";text=" + sip.Quote(e.why)
 	} else if e.reason == "-" {
 		e.reason = ""
 	}

@@ -39,10 +39,11 @@ func (s *Switch) fromPhone(tx *transaction.Server, req *sip.Message, to sip.URI)
 	src := plan.Source{UDP: req.Flow.Transport == roam.UDP, Policy: s.cfg.ChallengeCalls}
 	claims := s.claims(req)
 	user, found, many := s.dir.Whose(req.Flow, claims)
+	var caller party
 	switch {
 	case found:
-		line, _ := s.dir.Line(user)
-		src.Bound, src.Visitor = user, line.Visitor
+		caller, _ = s.know(user)
+		src.Bound, src.Visitor = user, caller.visitor
 	case many:
 		src.Many = true
 	default:
@@ -56,7 +57,7 @@ func (s *Switch) fromPhone(tx *transaction.Server, req *sip.Message, to sip.URI)
 	user, basis := plan.Caller(src)
 	switch basis {
 	case plan.ByFlow:
-		return s.begin(tx, req, user, to)
+		return s.begin(tx, req, caller, to)
 	case plan.Challenge:
 		s.challenge(tx, user, to)
 		return nil
@@ -85,7 +86,8 @@ func (s *Switch) challenge(tx *transaction.Server, user roam.UserID, to sip.URI)
 			err = roam.NotAllowed
 		case err == nil:
 			tx.Prove()
-			err = s.begin(tx, tx.Request(), user, to)
+			caller, _ := s.know(user)
+			err = s.begin(tx, tx.Request(), caller, to)
 		}
 		if err != nil {
 			tx.Refuse(err)
@@ -94,9 +96,8 @@ func (s *Switch) challenge(tx *transaction.Server, user roam.UserID, to sip.URI)
 }
 
 // begin makes the call of a user who is here.
-func (s *Switch) begin(tx *transaction.Server, req *sip.Message, user roam.UserID, to sip.URI) error {
-	caller, found := s.know(user)
-	if !found || caller.at().Gone != nil { // a visitor who has left calls from where he is
+func (s *Switch) begin(tx *transaction.Server, req *sip.Message, caller party, to sip.URI) error {
+	if !caller.known || caller.at().Gone != nil { // a visitor who has left calls from where he is
 		return roam.NotAllowed
 	}
 	full := s.full(&caller)

@@ -53,7 +53,7 @@ func (p *phone) ask(m sip.Method, typ, body string) (code int, answer string) {
 // answering answers in-dialog requests with code and a body that names what was asked.
 func answering(code int, got *[]string) func(p *phone, tx *transaction.Server, req *sip.Message) {
 	return func(p *phone, tx *transaction.Server, req *sip.Message) {
-		*got = append(*got, req.MethodText()+" "+mediaType(req)+" "+string(req.Body()))
+		*got = append(*got, req.MethodText()+" "+string(req.Value(sip.ContentType))+" "+string(req.Body()))
 		a := dialog.Answer{Code: code}
 		if req.Method() == sip.INVITE && code < 300 {
 			a.Type, a.Body = sdpType, []byte("answer")

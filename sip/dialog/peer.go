@@ -22,17 +22,25 @@ type peer struct {
 
 // ofRequest is who sent an INVITE (12.1.1).
 func ofRequest(req *sip.Message) *peer {
-	p := &peer{tag: req.FromTag(), addr: string(req.Value(sip.From)), seq: req.CSeq()}
+	p := &peer{seq: req.CSeq()}
+	p.addr, p.tag = req.FromTagged()
 	p.learn(req)
 	return p
 }
 
 // ofResponse is who answered our INVITE; its Record-Route reads from its end (12.1.2).
 func ofResponse(res *sip.Message, target string) *peer {
-	p := &peer{tag: res.ToTag(), addr: string(res.Value(sip.To)), target: target}
+	p := &peer{target: target}
+	p.addr, p.tag = res.ToTagged()
+	p.answered(res)
+	return p
+}
+
+// answered takes the route set and the target from a response.
+func (p *peer) answered(res *sip.Message) {
+	p.routes = nil
 	p.learn(res)
 	slices.Reverse(p.routes)
-	return p
 }
 
 func (p *peer) learn(m *sip.Message) {
@@ -124,24 +132,34 @@ func (d *Dialog) write(w *sip.Writer, p *peer, method sip.Method, seq uint32) {
 	w.AddCSeq(seq, method.String())
 }
 
+// contactOn is our Contact as the other end of f reaches us.
 func (d *Dialog) contactOn(f *sip.Flow) string {
 	if d.contact != nil {
 		return d.contact(f)
 	}
-	return ContactOn(f)
+	return "<sip:" + f.Here + transportOf(f) + ">"
 }
 
-// ContactOn is our Contact as the other end of f reaches us.
-func ContactOn(f *sip.Flow) string {
+// addContact writes it.
+func (d *Dialog) addContact(w *sip.Writer, f *sip.Flow) {
+	if d.contact != nil {
+		w.Add(sip.Contact, d.contact(f))
+		return
+	}
+	w.Add(sip.Contact, "<sip:", f.Here, transportOf(f), ">")
+}
+
+// transportOf is the URI parameter that names f's transport.
+func transportOf(f *sip.Flow) string {
 	switch f.Transport {
 	case roam.TCP:
-		return "<sip:" + f.Here + ";transport=tcp>"
+		return ";transport=tcp"
 	case roam.TLS:
-		return "<sip:" + f.Here + ";transport=tls>"
+		return ";transport=tls"
 	case roam.WS, roam.WSS:
-		return "<sip:" + f.Here + ";transport=ws>"
+		return ";transport=ws"
 	}
-	return "<sip:" + f.Here + ">"
+	return ""
 }
 
 // hasContact says that a request and its 2xx name a target (RFC 3261 table 2, 3311, 3515, 6665).

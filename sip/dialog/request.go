@@ -129,7 +129,7 @@ func (d *Dialog) Request(method sip.Method, a Answer, on func(res *sip.Message, 
 	d.table.tl.Request(d.destination(p), func(w *sip.Writer, f *sip.Flow) error {
 		d.write(w, p, method, seq)
 		if hasContact(method) {
-			w.Add(sip.Contact, d.contactOn(f))
+			d.addContact(w, f)
 		}
 		w.AddFields(a.Fields)
 		return w.End(a.Type, a.Body)

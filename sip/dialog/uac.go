@@ -31,7 +31,7 @@ func (t *Table) Invite(in Invite, e Events) *Dialog {
 	d := &Dialog{table: t, events: e, callID: in.CallID, local: transaction.NewTag(), contact: in.Contact, seq: 1,
 		flow: in.To.Flow, byFlow: in.To.Flow != nil, peer: &peer{target: in.URI, addr: withTag(in.ToAddr, ""), routes: in.Route}}
 	if d.callID == "" {
-		d.callID = transaction.NewTag() + transaction.NewTag()
+		d.callID = transaction.NewCallID()
 	}
 	d.self = withTag(in.From, d.local)
 	max := in.Max
@@ -50,7 +50,7 @@ func (t *Table) Invite(in Invite, e Events) *Dialog {
 		w.Add(sip.To, d.peer.addr)
 		w.Add(sip.CallID, d.callID)
 		w.AddCSeq(1, "INVITE")
-		w.Add(sip.Contact, d.contactOn(f))
+		d.addContact(w, f)
 		w.AddFields(in.Fields)
 		body := in.Body
 		if in.Offer != nil {
@@ -93,8 +93,8 @@ func (d *Dialog) answer(res *sip.Message, err error) {
 
 // progress makes or keeps the early dialog of a 101-199 (12.1.2).
 func (d *Dialog) progress(res *sip.Message) {
-	if tag := res.ToTag(); tag != "" && d.phase == early {
-		i := slices.IndexFunc(d.forks, func(p *peer) bool { return p.tag == tag })
+	if _, tag := res.Tags(); len(tag) > 0 && d.phase == early {
+		i := slices.IndexFunc(d.forks, func(p *peer) bool { return p.tag == string(tag) })
 		switch {
 		case i >= 0:
 			d.peer = d.forks[i]
@@ -114,15 +114,21 @@ func (d *Dialog) progress(res *sip.Message) {
 // accepted takes the first 2xx: the other early dialogs are over, the route set is the
 // 2xx's (13.2.2.4).
 func (d *Dialog) accepted(res *sip.Message) {
-	p := ofResponse(res, d.peer.target)
+	var p *peer
+	_, tag := res.Tags()
 	for _, f := range d.forks {
-		d.leave(f)
-		if f.tag == p.tag {
-			p.seq = f.seq
+		if f.tag == string(tag) {
+			p = f
+			p.answered(res)
+		} else {
+			d.leave(f)
 		}
 	}
+	if p == nil {
+		p = ofResponse(res, d.peer.target)
+		d.enter(p)
+	}
 	d.forks, d.peer = nil, p
-	d.enter(p)
 	d.heardFrom(res.Flow)
 	d.phase = confirmed
 	d.ack = &ack{seq: res.CSeq()}

@@ -53,7 +53,7 @@ func (d *Dialog) Respond(tx *transaction.Server, a Answer) error {
 			w.Copy(req, sip.RecordRoute)
 		}
 		if hasContact(req.Method()) {
-			w.Add(sip.Contact, d.contactOn(tx.Flow()))
+			d.addContact(w, tx.Flow())
 		}
 	}
 	w.AddFields(a.Fields)

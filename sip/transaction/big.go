@@ -22,7 +22,7 @@ func (c *Client) outgrows(f *sip.Flow) bool {
 	if f.Transport != roam.UDP || c.big || c.build(&c.layer.request, f) != nil { // send has the same error
 		return false
 	}
-	const branch = len(sip.Cookie) + 26
+	const branch = len(sip.Cookie) + branchSize
 	line := len("Via: SIP/2.0/UDP ;rport;branch=\r\n") + len(f.Here) + branch
 	return len(c.layer.request.Bytes())+line > mostOverUDP
 }

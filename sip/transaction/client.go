@@ -2,7 +2,6 @@ package transaction
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 
@@ -153,7 +152,7 @@ func (l *Layer) newVia(f *sip.Flow) (via, branch []byte) {
 	b := append(append(l.via[:0], "SIP/2.0/"...), f.Transport.String()...)
 	b = append(append(append(b, ' '), f.Here...), ";rport;branch="...)
 	at := len(b)
-	l.via = append(append(b, sip.Cookie...), rand.Text()...)
+	l.via = appendToken(append(b, sip.Cookie...), branchSize)
 	return l.via, l.via[at:]
 }
 

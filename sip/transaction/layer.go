@@ -44,6 +44,7 @@ type Layer struct {
 	noTCP   map[string]time.Time                // hops (ip:port) that took no connection, until then UDP
 	most    int
 	now     *Server // whose handler runs
+	spare   *Server // for the next message
 
 	answered  leftover               // Timers J and L
 	confirmed leftover               // Timer I
@@ -220,6 +221,7 @@ func (l *Layer) begin(m *sip.Message) {
 		return
 	}
 	tx := l.server(m)
+	defer l.done(tx)
 	tx.key = key
 	if m.ToTag() == "" && l.underWay() >= l.room(m) {
 		l.full(tx)
@@ -272,6 +274,7 @@ func (l *Layer) ack(m *sip.Message) {
 		return
 	}
 	tx := l.server(m)
+	defer l.done(tx)
 	tx.state = terminated
 	_ = l.handler.ServeSIP(tx, m) // an ACK is never answered
 }
@@ -281,6 +284,7 @@ func (l *Layer) ack(m *sip.Message) {
 // address than the INVITE's is somebody else's.
 func (l *Layer) cancel(m *sip.Message) {
 	tx := l.server(m)
+	defer l.done(tx)
 	key := l.serverHash(m, sip.INVITE)
 	invite := l.servers[key]
 	switch {

@@ -23,8 +23,8 @@ const (
 
 // Server is a server transaction. A REGISTER or OPTIONS answered in the turn it came in leaves
 // nothing behind (8.2.7), nor does a request refused in its turn outside a dialog: its repetition is
-// refused again, so a stranger gets one packet for one. Hold keeps it; without, tx and its request
-// end with the turn.
+// refused again, so a stranger gets one packet for one. Hold keeps it; without, tx is answered before
+// ServeSIP returns, and ends with that.
 type Server struct {
 	layer  *Layer
 	req    *sip.Message
@@ -112,8 +112,23 @@ func (s *Server) trying() {
 	}
 }
 
+// server is a transaction for m. One that ended with its message is used again: it is the one thing that a
+// REGISTER, an ACK and most others would allocate.
 func (l *Layer) server(m *sip.Message) *Server {
-	return &Server{layer: l, req: m, method: m.Method(), flow: m.Flow}
+	s := l.spare
+	if l.spare = nil; s == nil {
+		s = new(Server)
+	}
+	*s = Server{layer: l, req: m, method: m.Method(), flow: m.Flow}
+	return s
+}
+
+// done takes s back when its message is handled, unless somebody may have kept it: who holds it, and the dialog
+// that repeats a 2xx to INVITE.
+func (l *Layer) done(s *Server) {
+	if !s.held && s.method != sip.INVITE {
+		l.spare = s
+	}
 }
 
 // Request is the request; after Hold it owns its bytes.

@@ -8,7 +8,6 @@ package transaction
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -76,9 +75,3 @@ type Destination struct {
 	Flow *sip.Flow
 	URI  sip.URI
 }
-
-// tagSize is how long our tags are.
-const tagSize = 16
-
-// NewTag is a tag of 80 random bits (19.3).
-func NewTag() string { return rand.Text()[:tagSize] }

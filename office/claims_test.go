@@ -80,14 +80,8 @@ func (w *wire) ask(line, headers, body string) *sip.Message {
 		}
 	}
 	text += fmt.Sprintf("Content-Length: %d\n\n", len(body))
-	if _, err := io.WriteString(w.conn, strings.ReplaceAll(text, "\n", "\r\n")+body); err != nil {
-		w.t.Fatal(err)
-	}
-	for {
-		if m := w.next(); m.Status() >= 200 && m.MethodText() == method {
-			return m
-		}
-	}
+	w.write(strings.ReplaceAll(text, "\n", "\r\n") + body)
+	return w.final(method)
 }
 
 // next is the next message that comes.

@@ -3,9 +3,11 @@ package office_test
 import (
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -83,20 +85,32 @@ func answered(b []byte) (a answer, ok bool) {
 	return a, a.code >= 200
 }
 
-// TestTortureVerdicts sends the messages of RFC 4475 and RFC 5118 to a running office of example.com as a phone would, over
-// UDP and TCP, and compares the first final answer with testdata/sip/verdicts.tsv. A stream whose framing is in doubt is closed.
-func TestTortureVerdicts(t *testing.T) {
-	x := startThree(t, func(c *office.Config) {
+// tortured is three offices of which north is example.com, too, and the final answers it gives to who is no phone of pair.
+func tortured(t *testing.T) (x *three, good *pair, answers chan answer) {
+	t.Helper()
+	x = startThree(t, func(c *office.Config) {
 		if c.Office == "north" {
 			c.Aliases = []string{"example.com"}
 		}
 	})
-	answers := make(chan answer, 100)
-	defer x.office("north").Tap(func(f *sip.Flow, sent bool, b []byte) {
-		if a, ok := answered(b); sent && ok {
+	good, answers = x.pair(), make(chan answer, 100)
+	ours := func(f *sip.Flow) bool {
+		far := f.Remote.String()
+		return far == good.a.conn.LocalAddr().String() || far == good.b.conn.LocalAddr().String()
+	}
+	t.Cleanup(x.office("north").Tap(func(f *sip.Flow, sent bool, b []byte) {
+		if a, ok := answered(b); sent && ok && !ours(f) {
 			answers <- a
 		}
-	})()
+	}))
+	return x, good, answers
+}
+
+// TestTortureVerdicts sends the messages of RFC 4475 and RFC 5118 to a running office of example.com as a phone would, over
+// UDP and TCP, and compares the first final answer with testdata/sip/verdicts.tsv. A stream whose framing is in doubt is
+// closed. After each message good phones register and call each other.
+func TestTortureVerdicts(t *testing.T) {
+	x, good, answers := tortured(t)
 	for _, network := range []string{"udp", "tcp"} {
 		met := map[string]int{}
 		for _, v := range verdicts(t) {
@@ -104,11 +118,13 @@ func TestTortureVerdicts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if code, want, ok := x.torture(network, v, b, answers); ok {
+			whole := func(c net.Conn) { c.Write(b) }
+			if code, want, ok := x.torture(network, v, b, whole, answers); ok {
 				met[v.section[:len("RFC 4475")]]++
 			} else {
 				t.Errorf("%s over %s (%s, %s): got %d, want %d", v.file, network, v.section, v.what, code, want)
 			}
+			good.works()
 		}
 		if met["RFC 4475"] != 50 || met["RFC 5118"] != 15 {
 			t.Errorf("%s: %v messages are answered as verdicts.tsv says, want 49 and 12 with their variants", network, met)
@@ -116,9 +132,41 @@ func TestTortureVerdicts(t *testing.T) {
 	}
 }
 
-// torture sends b and judges the answer. Over a stream a message that is shorter than it says is waited for, so that
+// TestTortureCutOnTheWire sends each message over TCP in pieces, cut at 1,000 random places in 20 goes: the office gives the
+// same answer, and closes the same streams, as when it comes whole.
+func TestTortureCutOnTheWire(t *testing.T) {
+	x, good, answers := tortured(t)
+	seed := uint64(time.Now().UnixNano())
+	random := rand.New(rand.NewPCG(seed, 3))
+	for _, v := range verdicts(t) {
+		b, err := os.ReadFile(filepath.Join("../testdata/sip", v.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			places := make([]int, 50)
+			for i := range places {
+				places[i] = random.IntN(len(b))
+			}
+			slices.Sort(places)
+			pieces := func(c net.Conn) {
+				from := 0
+				for _, place := range append(places, len(b)) {
+					c.Write(b[from:place])
+					from = place
+				}
+			}
+			if code, want, ok := x.torture("tcp", v, b, pieces, answers); !ok {
+				t.Fatalf("%s cut at %v (seed %d; %s): got %d, want %d", v.file, places, seed, v.what, code, want)
+			}
+		}
+		good.works()
+	}
+}
+
+// torture has write send b and judges the answer. Over a stream a message that is shorter than it says is waited for, so that
 // the sender's end of the stream is the end of it.
-func (x *three) torture(network string, v verdict, b []byte, answers <-chan answer) (code, want int, ok bool) {
+func (x *three) torture(network string, v verdict, b []byte, write func(net.Conn), answers <-chan answer) (code, want int, ok bool) {
 	var m sip.Message
 	sip.Parse(b, &m)
 	c, err := net.Dial(network, x.addr("north", network))
@@ -129,7 +177,7 @@ func (x *three) torture(network string, v verdict, b []byte, answers <-chan answ
 	for len(answers) > 0 {
 		<-answers
 	}
-	c.Write(b)
+	write(c)
 	want = v.want(&m)
 	if tcp, isTCP := c.(*net.TCPConn); isTCP && short[v.file] {
 		tcp.CloseWrite()

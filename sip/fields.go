@@ -13,13 +13,13 @@ func (p *parser) field(from, to int) {
 	line := m.raw[from:to]
 	colon := bytes.IndexByte(line, ':')
 	if colon < 1 {
-		p.fail(400, "header field without a name")
+		p.doubt("header field without a name")
 		return
 	}
 	key := trimRight(line[:colon])
 	n := lookup(view(key))
-	if n == NoName {
-		p.fail(400, "header field name")
+	if n == NoName { // to somebody it may be Content-Length, or the end of something
+		p.doubt("header field name")
 		return
 	}
 	if len(m.fields) == maxFields {

@@ -101,6 +101,7 @@ func (p *parser) startLine() (next int, ok bool) {
 			ok = p.statusLine(line)
 		} else {
 			ok = p.requestLine(line)
+			p.close = !ok // whoever speaks something else has another idea of where it ends
 		}
 	}
 	if !ok {

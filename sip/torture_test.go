@@ -3,10 +3,15 @@ package sip_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/siproam/siproam/sip"
 )
@@ -77,6 +82,68 @@ func TestTorture(t *testing.T) {
 	}
 	if judged["rfc4475"] != 50 || judged["rfc5118"] != 15 {
 		t.Errorf("got %v, want 49 and 12 messages and their variants", judged)
+	}
+}
+
+// streamed is what the reader of a stream makes of it, cut at places: each message with Parse's verdict, pings, and the
+// refusal that ends it.
+func streamed(stream []byte, places []int) string {
+	var f sip.Framer
+	var out strings.Builder
+	for i, place := range append(places, len(stream)) {
+		from := 0
+		if i > 0 {
+			from = places[i-1]
+		}
+		f.Feed(stream[from:place])
+		for {
+			msg, ping, err := f.Next()
+			if msg == nil && !ping && err == nil {
+				break
+			}
+			parser, closing := verdict(msg)
+			var r *sip.Refused
+			if errors.As(err, &r) {
+				fmt.Fprintf(&out, "%d %s ", r.Code, r.Reason)
+			}
+			fmt.Fprintf(&out, "%v %s %s %q\n", ping, parser, closing, msg)
+			if err != nil || !ping && closing == "close" {
+				return out.String() + "closed"
+			}
+		}
+	}
+	return fmt.Sprint(out.String(), "open ", f.Partial())
+}
+
+// TestTortureCut cuts each message, with a good one behind it, 1,000 times at one to sixty random places, and between all
+// octets: the result is that of the message in one piece.
+func TestTortureCut(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	random := rand.New(rand.NewPCG(seed, 2))
+	files, err := filepath.Glob(messages + "rfc*/*.dat")
+	if err != nil || len(files) != 65 {
+		t.Fatalf("%d messages, %v", len(files), err)
+	}
+	for _, file := range files {
+		stream := append(read(t, strings.TrimPrefix(file, messages)), after...)
+		want := streamed(stream, nil)
+		for cut := range 1000 {
+			places := make([]int, 1+random.IntN(1+cut%60))
+			for i := range places {
+				places[i] = random.IntN(len(stream))
+			}
+			slices.Sort(places)
+			if got := streamed(stream, places); got != want {
+				t.Fatalf("%s cut at %v (seed %d):\ngot  %s\nwant %s", file, places, seed, got, want)
+			}
+		}
+		bytewise := make([]int, len(stream))
+		for i := range bytewise {
+			bytewise[i] = i
+		}
+		if got := streamed(stream, bytewise); got != want {
+			t.Errorf("%s octet by octet:\ngot  %s\nwant %s", file, got, want)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
@@ -29,7 +30,7 @@ func (c *Call) read(req *sip.Message) {
 	if len(req.Body()) > 0 {
 		c.offer = bytes.Clone(req.Body())
 	}
-	c.subject = string(req.Value(sip.Subject))
+	c.subject = plain(req.Value(sip.Subject))
 	privacy := strings.ToLower(string(req.Value(sip.Privacy)))
 	for _, word := range strings.FieldsFunc(privacy, func(r rune) bool { return r == ';' || r == ',' || r == ' ' }) {
 		c.private = c.private || word == "id" || word == "user" || word == "header"
@@ -38,7 +39,7 @@ func (c *Call) read(req *sip.Message) {
 		c.session = newSession()
 	}
 	if req.Flow.Partner != "" {
-		if icid, found := sip.Params(req.Value(sip.PChargingVector)).Get("icid-value"); found && icid != "" && len(icid) <= 128 {
+		if icid, found := sip.Params(req.Value(sip.PChargingVector)).Get("icid-value"); found && icid != "" && len(icid) <= 128 && icid == plain(icid) {
 			c.icid = icid
 		}
 	}
@@ -108,7 +109,18 @@ func reasonOf(req *sip.Message) string {
 			kept = append(kept, string(v))
 		}
 	}
-	return strings.Join(kept, ", ")
+	return plain(strings.Join(kept, ", "))
+}
+
+// plain is text of one leg as the other may get it: blanks for control characters, which a quoted pair may hold (25.1) and
+// which would keep our message from being written, and for octets that are no UTF-8, which some decoders take for CR or LF.
+func plain[T string | []byte](text T) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsGraphic(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(string(text), " "))
 }
 
 // causeOf is the Q.850 cause in m's Reason.

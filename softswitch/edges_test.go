@@ -218,6 +218,8 @@ func TestReason(t *testing.T) {
 		{`Reason: Q.850;cause=900`, `Q.850;cause=900`, 0},
 		{`Reason: Q.850;cause=-1`, `Q.850;cause=-1`, 0},
 		{`Subject: none`, "", 0},
+		{"Reason: SIP;cause=200;text=\"a\\\x00\"", `SIP;cause=200;text="a\ "`, 0}, // else our BYE could not be written
+		{"Reason: SIP;cause=200;text=\"\x1b[2J\xc0\x8aé\"", `SIP;cause=200;text=" [2J é"`, 0},
 	} {
 		m := msg(t, c.fields)
 		cause, found := causeOf(m)
@@ -230,9 +232,9 @@ func TestReason(t *testing.T) {
 	}
 }
 
-// An icid that is too long is not taken over from a partner.
+// An icid that is too long, or no plain text, is not taken over from a partner.
 func TestICID(t *testing.T) {
-	for icid, taken := range map[string]bool{"abc": true, strings.Repeat("x", 129): false, "": false} {
+	for icid, taken := range map[string]bool{"abc": true, strings.Repeat("x", 129): false, "": false, "a\tb": false} {
 		world(t, func(t *testing.T, net *network, north, south, west *office) {
 			net.phone(bob, "198.51.100.2:5060").register(north, "", 1)
 			net.addUser(dave)

@@ -56,8 +56,8 @@ func asserted(req *sip.Message) (p party, found bool) {
 		if err != nil {
 			return p, false
 		}
-		if a.Display != "" {
-			p.Name = a.Display
+		if name := plain(a.Display); name != "" {
+			p.Name = name
 		}
 		if a.URI.Scheme == "tel" {
 			p.Number = a.URI.User

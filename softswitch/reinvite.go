@@ -56,7 +56,7 @@ func (c *Call) cross(l *Leg, tx *transaction.Server, req *sip.Message) {
 		l.refuse(tx, pending)
 		return
 	}
-	a := dialog.Answer{Type: string(req.Value(sip.ContentType)), Body: req.Body()}
+	a := dialog.Answer{Type: plain(req.Value(sip.ContentType)), Body: req.Body()}
 	offer := req.Method() == sip.INVITE || req.Method() == sip.UPDATE
 	if offer && len(a.Body) > 0 {
 		sdp, err := c.passBody(l, o, req)

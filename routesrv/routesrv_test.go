@@ -30,6 +30,7 @@ var suite = map[string]func(t *testing.T, addr string){
 	"courier crashes":         courierCrashes,
 	"snapshot":                snapshotRestores,
 	"observer":                observes,
+	"linear":                  linearizes,
 	"commands":                onlyCommonCommands,
 }
 

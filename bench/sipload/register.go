@@ -6,48 +6,74 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 )
 
 func digest(s string) string { h := md5.Sum([]byte(s)); return hex.EncodeToString(h[:]) }
 
-func (w *worker) name(op *operation) string {
-	return fmt.Sprintf(w.o.format, op.user*w.o.sockets+w.id)
+// hash is digest of what is put together from parts, without making strings of it: the generator must
+// be quicker than the server, or the server is measured with nothing waiting.
+func hash(room []byte, parts ...string) (h [2 * md5.Size]byte) {
+	room = room[:0]
+	for i, p := range parts {
+		if i > 0 {
+			room = append(room, ':')
+		}
+		room = append(room, p...)
+	}
+	sum := md5.Sum(room)
+	hex.Encode(h[:], sum[:])
+	return h
 }
 
-// register is the REGISTER of op's user, with an answer when there is a nonce.
+// register is the REGISTER of op's user, with an answer when there is a nonce. It is written to the slot's memory.
 func (w *worker) register(i int, op *operation) []byte {
 	a := &w.accounts[op.user]
 	a.cseq++
-	return registerMessage(w.o, a, w.name(op), w.here, w.branch(i, op), w.run)
+	if a.name == "" {
+		a.name = fmt.Sprintf(w.o.format, op.user*w.o.sockets+w.id)
+	}
+	w.memory[i] = registerMessage(w.memory[i], w.o, a, w.here, w.branch(i, op), w.run)
+	return w.memory[i]
 }
 
-func registerMessage(o *options, a *account, name, here, branch, run string) []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "REGISTER sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=%s;rport\r\nMax-Forwards: 70\r\nFrom: <sip:%s@%s>;tag=f\r\nTo: <sip:%s@%s>\r\n"+
-		"Call-ID: r%s.%s\r\nCSeq: %d REGISTER\r\n", o.realm, here, branch, name, o.realm, name, o.realm, run, name, a.cseq)
+func registerMessage(b []byte, o *options, a *account, here, branch, run string) []byte {
+	cseq := strconv.Itoa(a.cseq)
+	b = b[:0]
+	add := func(parts ...string) {
+		for _, p := range parts {
+			b = append(b, p...)
+		}
+	}
+	add("REGISTER sip:", o.realm, " SIP/2.0\r\nVia: SIP/2.0/UDP ", here, ";branch=", branch, ";rport\r\nMax-Forwards: 70\r\nFrom: <sip:", a.name, "@", o.realm,
+		">;tag=f\r\nTo: <sip:", a.name, "@", o.realm, ">\r\nCall-ID: r", run, ".", a.name, "\r\nCSeq: ", cseq, " REGISTER\r\nContact: <sip:", a.name, "@", here)
 	if o.move {
-		fmt.Fprintf(&b, "Contact: <sip:%s@%s;n=%d>;+sip.instance=\"<urn:uuid:00000000-0000-4000-8000-%012s>\"\r\n", name, here, a.cseq, name)
+		add(";n=", cseq, `>;+sip.instance="<urn:uuid:00000000-0000-4000-8000-`, fmt.Sprintf("%012s", a.name), ">\"\r\n")
 	} else {
-		fmt.Fprintf(&b, "Contact: <sip:%s@%s>\r\n", name, here)
+		add(">\r\n")
 	}
 	if a.nonce != "" {
+		var room [256]byte
 		if a.ha1 == "" {
-			a.ha1 = digest(name + ":" + o.realm + ":" + o.password)
+			a.ha1 = digest(a.name + ":" + o.realm + ":" + o.password)
 		}
 		a.nc++
 		nc := fmt.Sprintf("%08x", a.nc)
-		ha2 := digest("REGISTER:sip:" + o.realm)
-		fmt.Fprintf(&b, `Authorization: Digest username="%s",realm="%s",nonce="%s",uri="sip:%s",algorithm=MD5,`, name, o.realm, a.nonce, o.realm)
+		ha2 := hash(room[:], "REGISTER", "sip:"+o.realm)
+		add(`Authorization: Digest username="`, a.name, `",realm="`, o.realm, `",nonce="`, a.nonce, `",uri="sip:`, o.realm, `",algorithm=MD5,`)
+		var answer [2 * md5.Size]byte
 		if a.qop {
-			fmt.Fprintf(&b, "qop=auth,nc=%s,cnonce=\"c0ffee\",response=\"%s\"\r\n", nc, digest(a.ha1+":"+a.nonce+":"+nc+":c0ffee:auth:"+ha2))
+			answer = hash(room[:], a.ha1, a.nonce, nc, "c0ffee", "auth", string(ha2[:]))
+			add("qop=auth,nc=", nc, `,cnonce="c0ffee",`)
 		} else {
-			fmt.Fprintf(&b, "response=\"%s\"\r\n", digest(a.ha1+":"+a.nonce+":"+ha2))
+			answer = hash(room[:], a.ha1, a.nonce, string(ha2[:]))
 		}
+		add(`response="`, string(answer[:]), "\"\r\n")
 	}
-	b.WriteString("Expires: 3600\r\nUser-Agent: sipload\r\nContent-Length: 0\r\n\r\n")
-	return b.Bytes()
+	add("Expires: 3600\r\nUser-Agent: sipload\r\nContent-Length: 0\r\n\r\n")
+	return b
 }
 
 // challenge takes the nonce of a 401.
@@ -76,12 +102,12 @@ func (w *worker) registerResponse(i int, op *operation, code int, m []byte) {
 
 // registerOnce registers name from conn and waits for the 200.
 func registerOnce(o *options, conn *net.UDPConn, to *net.UDPAddr, name string) error {
-	var a account
+	a := account{name: name}
 	here := conn.LocalAddr().String()
 	buf := make([]byte, 4096)
 	for try := range 4 {
 		a.cseq++
-		m := registerMessage(o, &a, name, here, fmt.Sprintf("%sonce%d", cookie, try), "once"+here)
+		m := registerMessage(nil, o, &a, here, fmt.Sprintf("%sonce%d", cookie, try), "once"+here)
 		var err error
 		if conn.RemoteAddr() != nil {
 			_, err = conn.Write(m)

@@ -138,14 +138,14 @@ func (c *tally) registerOver(o *options, n int, stop chan struct{}) {
 	}
 	defer conn.Close()
 	r := textproto.NewReader(bufio.NewReader(conn))
-	a := account{}
+	a := account{name: fmt.Sprintf(o.format, n)}
 	for turn := 0; ; turn++ {
 		next, began := time.Now().Add(100*time.Millisecond), time.Now()
 		a.nonce = ""
 		ok := false
 		for step := 0; step < 2 && !ok; step++ {
 			a.cseq++
-			m := registerMessage(o, &a, fmt.Sprintf(o.format, n), conn.LocalAddr().String(), fmt.Sprintf("%s%d.%d.%d", cookie, n, turn, step), fmt.Sprint("t", n))
+			m := registerMessage(nil, o, &a, conn.LocalAddr().String(), fmt.Sprintf("%s%d.%d.%d", cookie, n, turn, step), fmt.Sprint("t", n))
 			conn.SetDeadline(time.Now().Add(5 * time.Second))
 			if _, err := conn.Write(bytes.Replace(m, []byte("SIP/2.0/UDP"), []byte("SIP/2.0/TCP"), 1)); err != nil {
 				break

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"net"
 	"strconv"
 	"sync/atomic"
@@ -11,6 +10,9 @@ import (
 
 // cookie begins our branches; socket, slot, generation and step follow, so that a response finds its operation.
 const cookie = "z9hG4bKsl"
+
+// tick is how often a worker looks for what must be repeated.
+const tick = 50 * time.Millisecond
 
 // operation is one slot of the window.
 type operation struct {
@@ -30,6 +32,7 @@ type operation struct {
 
 // account is what one user's phone remembers.
 type account struct {
+	name  string
 	cseq  int
 	nonce string
 	qop   bool
@@ -45,6 +48,7 @@ type worker struct {
 	here     string
 	slots    []operation
 	accounts []account // of the users id, id+sockets, ...
+	memory   [][]byte  // of each slot's REGISTER
 	next     int
 	begun    int           // operations so far
 	open     int           // of those that end by themselves, not yet ended
@@ -62,7 +66,7 @@ func newWorker(o *options, id int, to *net.UDPAddr, count *tally, stop *atomic.B
 	}
 	conn.SetReadBuffer(4 << 20)
 	return &worker{o: o, id: id, conn: conn, here: conn.LocalAddr().String(), slots: make([]operation, o.window),
-		accounts: make([]account, o.users/o.sockets+1), round: make(chan struct{}), count: count, stop: stop,
+		accounts: make([]account, o.users/o.sockets+1), memory: make([][]byte, o.window), round: make(chan struct{}), count: count, stop: stop,
 		run: strconv.FormatInt(time.Now().UnixNano()%1e9, 36)}, nil
 }
 
@@ -72,14 +76,15 @@ func (w *worker) loop() {
 		w.begin(i)
 	}
 	buf := make([]byte, 16384)
+	w.conn.SetReadDeadline(time.Now().Add(tick))
 	for check := time.Now(); ; {
-		w.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 		n, err := w.conn.Read(buf)
 		if err == nil && bytes.HasPrefix(buf[:n], []byte("SIP/2.0 ")) {
 			w.response(buf[:n])
 		}
-		if now := time.Now(); now.Sub(check) > 50*time.Millisecond {
+		if now := time.Now(); err != nil || now.Sub(check) > tick {
 			check = now
+			w.conn.SetReadDeadline(now.Add(tick))
 			if !w.repeat(now) && w.stop.Load() {
 				return
 			}
@@ -161,7 +166,12 @@ func (w *worker) repeat(now time.Time) (busy bool) {
 }
 
 func (w *worker) branch(i int, op *operation) string {
-	return fmt.Sprintf("%s%s.%d.%d.%d", cookie, w.run, i, op.n, op.step)
+	var room [64]byte
+	b := append(append(room[:0], cookie...), w.run...)
+	for _, n := range [...]int{i, int(op.n), op.step} {
+		b = strconv.AppendInt(append(b, '.'), int64(n), 10)
+	}
+	return string(b)
 }
 
 // response finds the operation that m answers.
@@ -171,17 +181,14 @@ func (w *worker) response(m []byte) {
 		return
 	}
 	rest := m[at+len(cookie)+len(w.run)+1:]
-	end := bytes.IndexAny(rest, ";\r, ")
-	var i, step int
-	var n uint32
-	if end < 0 {
-		return
-	}
-	if _, err := fmt.Sscanf(string(rest[:end]), "%d.%d.%d", &i, &n, &step); err != nil || i >= len(w.slots) {
+	i, rest := number(rest)
+	n, rest := number(rest)
+	step, _ := number(rest)
+	if i >= len(w.slots) {
 		return
 	}
 	op := &w.slots[i]
-	if op.n != n || op.last == nil {
+	if int(op.n) != n || op.last == nil {
 		return
 	}
 	code, _ := strconv.Atoi(string(m[8:11]))
@@ -190,4 +197,15 @@ func (w *worker) response(m []byte) {
 	} else if step == op.step && code >= 200 {
 		w.registerResponse(i, op, code, m)
 	}
+}
+
+// number takes a number and the octet behind it off b.
+func number(b []byte) (n int, rest []byte) {
+	for i, c := range b {
+		if c < '0' || c > '9' {
+			return n, b[i+1:]
+		}
+		n = 10*n + int(c-'0')
+	}
+	return n, nil
 }

@@ -5,7 +5,6 @@ package metric
 import (
 	"math"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -123,9 +122,13 @@ func (f *Family) With(labels ...string) *Value {
 	if f == nil {
 		return nil
 	}
-	key := strings.Join(labels, "\x00")
+	var room [128]byte // found without making a string of it: some are counted with every message
+	key := room[:0]
+	for _, l := range labels {
+		key = append(append(key, l...), 0)
+	}
 	f.mu.RLock()
-	v := f.series[key]
+	v := f.series[string(key)]
 	f.mu.RUnlock()
 	if v != nil {
 		return v
@@ -135,9 +138,9 @@ func (f *Family) With(labels ...string) *Value {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if v = f.series[key]; v == nil {
+	if v = f.series[string(key)]; v == nil {
 		v = &Value{Labels: slices.Clone(labels), upper: f.Buckets, counts: make([]atomic.Uint64, len(f.Buckets))}
-		f.series[key] = v
+		f.series[string(key)] = v
 	}
 	return v
 }

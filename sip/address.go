@@ -45,6 +45,16 @@ func ParseAddress(b []byte) (Address, error) {
 	return a, nil
 }
 
+// BorrowAddress is ParseAddress without a copy: the strings of a are pieces of b, as far as they can be,
+// and valid for as long as b is and does not change.
+func BorrowAddress(b []byte) (Address, error) {
+	var a Address
+	if problem := a.parse(trim(view(b))).problem; problem != "" {
+		return Address{}, bad(problem)
+	}
+	return a, nil
+}
+
 // parsed is what parse saw beside the address itself.
 type parsed struct {
 	tag     string
@@ -130,7 +140,7 @@ func (a Address) String() string {
 	}
 	var b []byte
 	if a.Display != "" {
-		b = append(appendQuoted(b, a.Display), ' ')
+		b = append(AppendQuoted(b, a.Display), ' ')
 	}
 	b = append(b, '<')
 	if a.Raw != "" {

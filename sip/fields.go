@@ -101,9 +101,9 @@ func (p *parser) vias(s string) bool {
 	top := !p.seen.has(Via)
 	return all(s, func(v string) bool {
 		var via ViaValue
-		branch, problem := via.parse(v)
+		branch, by, problem := via.parse(v)
 		if top {
-			p.m.branch, top = p.spanOf(branch), false
+			p.m.branch, p.m.sentBy, top = p.spanOf(branch), p.spanOf(by), false
 		}
 		return problem == ""
 	})

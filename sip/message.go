@@ -21,8 +21,8 @@ type Message struct {
 	status int
 	method Method
 
-	methodText, uri, reason, body span
-	fromTag, toTag, branch        span
+	methodText, uri, reason, body  span
+	fromTag, toTag, branch, sentBy span
 }
 
 // span is a piece of Message.raw.
@@ -179,6 +179,13 @@ func (m *Message) Branch() string {
 	}
 	return string(b)
 }
+
+// BranchText is the topmost Via's branch as written, RFC 2543's too; nil when absent.
+func (m *Message) BranchText() []byte { return m.text(m.branch) }
+
+// SentBy is the topmost Via's host and port as written, blanks around the colon included; empty when
+// that Via was refused.
+func (m *Message) SentBy() []byte { return m.text(m.sentBy) }
 
 // TopVia is the topmost Via.
 func (m *Message) TopVia() (ViaValue, error) { return ParseVia(m.topVia()) }

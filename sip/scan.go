@@ -158,9 +158,10 @@ func unquote(s string) string {
 }
 
 // Quote writes s as a quoted-string (RFC 3261 25.1).
-func Quote(s string) string { return string(appendQuoted(make([]byte, 0, len(s)+2), s)) }
+func Quote(s string) string { return string(AppendQuoted(make([]byte, 0, len(s)+2), s)) }
 
-func appendQuoted(b []byte, s string) []byte {
+// AppendQuoted appends Quote to b.
+func AppendQuoted(b []byte, s string) []byte {
 	b = append(b, '"')
 	for i := range len(s) {
 		if c := s[i]; c == '"' || c == '\\' || c < 0x20 && c != '\t' || c == 0x7f {

@@ -67,7 +67,7 @@ func Status(err error) (code int, reason string, fields []Field) {
 	return code, reason, fields
 }
 
-var texts = map[int]string{
+var texts = [700]string{
 	100: "Trying", 180: "Ringing", 181: "Call Is Being Forwarded", 182: "Queued", 183: "Session Progress",
 	200: "OK", 202: "Accepted", 204: "No Notification",
 	300: "Multiple Choices", 301: "Moved Permanently", 302: "Moved Temporarily", 305: "Use Proxy", 380: "Alternative Service",
@@ -85,8 +85,8 @@ var texts = map[int]string{
 
 // Text is the standard reason phrase of a code.
 func Text(code int) string {
-	if t, found := texts[code]; found {
-		return t
+	if code >= 0 && code < len(texts) && texts[code] != "" {
+		return texts[code]
 	}
 	return [...]string{"", "Progress", "OK", "Redirection", "Client Error", "Server Error", "Global Failure"}[min(max(code/100, 0), 6)]
 }

@@ -16,36 +16,39 @@ type ViaValue struct {
 // ParseVia reads one Via value.
 func ParseVia(b []byte) (ViaValue, error) {
 	var v ViaValue
-	if _, problem := v.parse(trim(string(b))); problem != "" {
+	if _, _, problem := v.parse(trim(string(b))); problem != "" {
 		return ViaValue{}, bad(problem)
 	}
 	return v, nil
 }
 
-// parse reads s, which is trimmed, into v. The problem is "" when there is none.
-func (v *ViaValue) parse(s string) (branch, problem string) {
+// parse reads s, which is trimmed, into v; by is host and port as written. The problem is "" when
+// there is none.
+func (v *ViaValue) parse(s string) (branch, by, problem string) {
 	s, ok := cutProtocol(s)
 	n := count(s, token)
 	if !ok || n == 0 || n == len(s) || !isBlank(s[n]) {
-		return "", "Via"
+		return "", "", "Via"
 	}
 	v.Transport, s = upper(s[:n]), trimLeft(s[n:])
+	by = s
 	if v.Host, s, ok = cutHost(s); !ok {
-		return "", "Via host"
+		return "", "", "Via host"
 	}
 	if s = trimLeft(s); s != "" && s[0] == ':' {
 		if v.Port, s, ok = cutPort(trimLeft(s[1:])); !ok {
-			return "", "Via port"
+			return "", "", "Via port"
 		}
 		s = trimLeft(s)
 	}
+	by = trimRight(by[:len(by)-len(s)])
 	if branch, ok = params(s, "branch"); !ok {
-		return "", "Via parameters"
+		return "", "", "Via parameters"
 	}
 	if s != "" {
 		v.Params = Params(trim(s[1:]))
 	}
-	return branch, ""
+	return branch, by, ""
 }
 
 // cutProtocol takes "SIP / 2.0 /" off s. Other versions are somebody else's hops.

@@ -58,43 +58,53 @@ func (w *Writer) Response(req *Message, code int, reason, toTag string) {
 // vias copies every Via, the topmost with what we know of the path it came by.
 func (w *Writer) vias(req *Message) {
 	top := true
-	for v := range req.Values(Via) {
+	req.each(Via, func(v []byte) bool {
 		w.name(Via)
 		if top && req.Flow != nil {
-			w.topVia(v, req.Flow.Remote)
+			w.topVia(v, req)
 		} else {
 			w.b = append(w.b, v...)
 		}
 		w.endLine()
 		top = false
-	}
+		return true
+	})
 }
 
 // topVia writes v with received when sent-by is not the source (18.2.1), and with
 // received and rport when rport is asked for (RFC 3581 4). Those it came with are replaced.
-func (w *Writer) topVia(v []byte, source netip.AddrPort) {
-	var via ViaValue
+func (w *Writer) topVia(v []byte, req *Message) {
+	source := req.Flow.Remote
 	addr := source.Addr().Unmap().WithZone("")
-	if _, problem := via.parse(view(v)); problem != "" || !addr.IsValid() {
+	end := int(req.sentBy.to) - int(req.fields[req.first[Via]-1].value.from)
+	if end <= 0 || end > len(v) || !addr.IsValid() {
 		w.b = append(w.b, v...) // a refused one is echoed for who sent it
 		return
 	}
-	_, asked := via.Params.Get("rport")
-	_, told := via.Params.Get("received")
-	if !asked && !told && isAddr(via.Host, addr) {
-		w.b = append(w.b, v...)
-		return
+	at, asked, told := len(w.b), false, false
+	w.b = append(w.b, v[:end]...)
+	rest, more := view(v[end:]), end < len(v)
+	if more {
+		rest = trimLeft(rest)[1:]
 	}
-	before, _, _ := strings.Cut(view(v), ";")
-	w.b = append(w.b, trimRight(before)...)
-	for name, value := range via.Params.all {
-		if equalFold(name, "rport") || equalFold(name, "received") {
-			continue
+	for more {
+		var name, value string
+		name, value, rest, more, _ = cutParam(rest)
+		switch {
+		case equalFold(name, "rport"):
+			asked = true
+		case equalFold(name, "received"):
+			told = true
+		default:
+			w.b = append(append(w.b, ';'), name...)
+			if value != "" {
+				w.b = append(append(w.b, '='), value...)
+			}
 		}
-		w.b = append(append(w.b, ';'), name...)
-		if value != "" {
-			w.b = append(append(w.b, '='), value...)
-		}
+	}
+	if host, _, _, _ := hostPort(view(req.SentBy())); !asked && !told && isAddr(host, addr) {
+		w.b = append(w.b[:at], v...)
+		return
 	}
 	w.b = addr.AppendTo(append(w.b, ";received="...))
 	if asked {

@@ -182,7 +182,7 @@ func (a *attempt) cancel() {
 	none := &Client{layer: a.layer, on: func(*sip.Message, error) {}} // its outcome is the INVITE's
 	k := &none.first
 	*k = attempt{c: none, layer: a.layer, flow: a.flow, method: sip.CANCEL, req: b,
-		key: a.layer.clientHash(branchOf(req.Value(sip.Via)), sip.CANCEL)}
+		key: a.layer.clientHash(req.BranchText(), sip.CANCEL)}
 	if k.begin() == nil {
 		none.try = k
 	}

@@ -33,21 +33,20 @@ func (l *Layer) serverKey(m *sip.Message, method sip.Method) []byte {
 }
 
 func appendServerKey(k []byte, m *sip.Message, method sip.Method) []byte {
-	via := m.Value(sip.Via)
-	branch := branchOf(via)
+	branch := m.BranchText()
 	k = append(k, byte(method))
 	if method == sip.Other {
 		k = append(append(k, m.MethodText()...), ' ')
 	}
 	if hasCookie(branch) {
-		k = appendSentBy(k, via)
+		k = appendSentBy(k, m.SentBy())
 		k = append(append(k, ' '), branch...)
 	} else {
 		k = append(append(k, "2543 "...), m.RequestURI()...)
 		k = append(append(k, ' '), m.FromTag()...)
 		k = append(append(k, ' '), m.CallID()...)
 		k = strconv.AppendUint(append(k, ' '), uint64(m.CSeq()), 10)
-		k = append(append(k, ' '), firstValue(via)...)
+		k = append(append(k, ' '), firstValue(m.Value(sip.Via))...)
 		if method != sip.INVITE { // an ACK has the To tag of the answer
 			k = append(append(k, ' '), m.ToTag()...)
 		}
@@ -83,32 +82,8 @@ func firstValue(via []byte) []byte {
 	return via
 }
 
-// branchOf is the branch of the topmost Via, nil when it has none. It allocates nothing.
-func branchOf(via []byte) []byte {
-	v := firstValue(via)
-	for {
-		i := bytes.IndexByte(v, ';')
-		if i < 0 {
-			return nil
-		}
-		v = v[i+1:]
-		p := v
-		if j := bytes.IndexByte(v, ';'); j >= 0 {
-			p = v[:j]
-		}
-		if name, value, found := bytes.Cut(p, []byte("=")); found && bytes.EqualFold(bytes.TrimSpace(name), []byte("branch")) {
-			return bytes.TrimSpace(value)
-		}
-	}
-}
-
 // appendSentBy appends host and port of the topmost Via, in lower case and without blanks.
-func appendSentBy(k, via []byte) []byte {
-	head, _, _ := bytes.Cut(firstValue(via), []byte(";"))
-	by := bytes.TrimSpace(head[bytes.LastIndexByte(head, '/')+1:]) // "UDP host:port"
-	if i := bytes.IndexAny(by, " \t"); i >= 0 {
-		by = by[i:]
-	}
+func appendSentBy(k, by []byte) []byte {
 	for _, c := range by {
 		switch {
 		case c == ' ' || c == '\t':

@@ -178,7 +178,7 @@ func (l *Layer) response(m *sip.Message) {
 	if manyVias(m) {
 		return
 	}
-	key := l.clientHash(branchOf(m.Value(sip.Via)), m.Method())
+	key := l.clientHash(m.BranchText(), m.Method())
 	if a := l.clients[key]; a != nil {
 		a.response(m)
 		return

@@ -131,6 +131,9 @@ func (l *Layer) done(s *Server) {
 	}
 }
 
+// brief says that an answer in the turn leaves nothing behind (8.2.7).
+func (s *Server) brief() bool { return s.method == sip.REGISTER || s.method == sip.OPTIONS }
+
 // Request is the request; after Hold it owns its bytes.
 func (s *Server) Request() *sip.Message { return s.req }
 
@@ -141,17 +144,32 @@ func (s *Server) Flow() *sip.Flow { return s.flow }
 // It is random; the one of what is answered without state is the same for every
 // repetition of the request (8.2.7).
 func (s *Server) ToTag() string {
-	if s.tag == "" {
-		if s.method == sip.REGISTER || s.method == sip.OPTIONS {
-			if s.key == 0 {
-				s.key = s.layer.serverHash(s.req, s.method)
-			}
-			s.tag = strconv.FormatUint(s.key, 36)
-		} else {
-			s.tag = NewTag()
-		}
+	switch {
+	case s.tag != "":
+	case s.brief():
+		s.tag = string(s.appendTag(nil))
+	default:
+		s.tag = NewTag()
 	}
 	return s.tag
+}
+
+// appendTag appends the tag of what is answered without state.
+func (s *Server) appendTag(b []byte) []byte {
+	if s.key == 0 {
+		s.key = s.layer.serverHash(s.req, s.method)
+	}
+	return strconv.AppendUint(b, s.key, 36)
+}
+
+// start begins a response in w. It makes no string of a tag that nobody will ask for.
+func (s *Server) start(w *sip.Writer, code int, reason string) {
+	if s.tag == "" && s.brief() {
+		var room [16]byte
+		w.Response(s.req, code, reason, string(s.appendTag(room[:0])))
+		return
+	}
+	w.Response(s.req, code, reason, s.ToTag())
 }
 
 // Answered says that a final answer was given.
@@ -160,7 +178,7 @@ func (s *Server) Answered() bool { return s.state >= accepted }
 // Start begins a response: Via, From, To with ToTag, Call-ID, CSeq are written. The Writer is
 // the layer's: finish it and call Respond before anything else is begun.
 func (s *Server) Start(code int, reason string) *sip.Writer {
-	s.layer.answer.Response(s.req, code, reason, s.ToTag())
+	s.start(&s.layer.answer, code, reason)
 	return &s.layer.answer
 }
 
@@ -207,10 +225,10 @@ func (s *Server) Refuse(err error) {
 			Str("call_id", s.req.CallID()).Err(err).Msg("request failed")
 	}
 	w := &s.layer.own
-	w.Response(s.req, code, reason, s.ToTag())
+	s.start(w, code, reason)
 	w.AddFields(fields)
 	if w.End("", nil) != nil { // a value of err's cannot be written
-		w.Response(s.req, 500, "", s.ToTag())
+		s.start(w, 500, "")
 		if w.End("", nil) != nil {
 			return
 		}

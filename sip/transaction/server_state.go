@@ -50,7 +50,7 @@ func (s *Server) gone() {
 // finds nothing to fill.
 func (s *Server) forgotten(code int) bool {
 	switch {
-	case s.method == sip.REGISTER || s.method == sip.OPTIONS || s.method == sip.CANCEL:
+	case s.brief() || s.method == sip.CANCEL:
 		return true
 	case !s.held && code >= 300 && (code == 481 || s.req.ToTag() == ""):
 		return true

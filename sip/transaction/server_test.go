@@ -444,3 +444,34 @@ func TestUnknownDialog(t *testing.T) {
 		}
 	})
 }
+
+// The next REGISTER has the memory of the one before, unless that is held.
+func TestHeldREGISTERStaysItself(t *testing.T) {
+	var held []*Server
+	h := func(s *Server, req *sip.Message) error {
+		if len(held) < 2 {
+			held = append(held, s.Hold())
+			return nil
+		}
+		return roam.NotAllowed
+	}
+	run(t, 0, h, func(t *testing.T, o *office) {
+		for _, branch := range []string{"z9hG4bKa", "z9hG4bKb", "z9hG4bKc", "z9hG4bKd"} {
+			o.In(phone, request("REGISTER", branch, "", ""))
+		}
+		o.Do(func() {
+			for i, want := range []string{"z9hG4bKa", "z9hG4bKb"} {
+				if got := held[i].Request().Branch(); got != want || held[i].Answered() {
+					t.Errorf("held %d: got branch %s, answered %v, want %s and not", i, got, held[i].Answered(), want)
+				}
+				held[i].Reply(200)
+			}
+		})
+		if got := o.At("SIP/2.0 200"); len(got) != 2 {
+			t.Errorf("got %d answers of 200, want 2", len(got))
+		}
+		if got := o.At("SIP/2.0 403"); len(got) != 2 {
+			t.Errorf("got %d answers of 403, want 2", len(got))
+		}
+	})
+}

@@ -106,7 +106,7 @@ func (s *Server) free(docs map[roam.UserID]account) (made []*subscriber, err err
 	for _, id := range slices.Sorted(maps.Keys(docs)) {
 		u := s.newSubscriber(id, docs[id])
 		for _, one := range s.identities(u) {
-			if taken[one.Name] || s.names[one.Name] != nil {
+			if taken[one.Name] || s.named(one.Name) != nil {
 				return nil, fmt.Errorf("user %s: %s: %w", id, one.Name, ErrTaken)
 			}
 			taken[one.Name] = true
@@ -228,9 +228,9 @@ func (s *Server) Change(ctx context.Context, id roam.UserID, c Change) error {
 		if u == nil {
 			return roam.NoSuchUser
 		}
-		doc = u.account
+		doc = u.document()
 		for _, n := range c.AddAlias {
-			if o := s.names[n]; o != nil && o != u {
+			if o := s.named(n); o != nil && o != u {
 				return fmt.Errorf("user %s: %s: %w", id, n, ErrTaken)
 			}
 		}

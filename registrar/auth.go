@@ -8,8 +8,8 @@ import (
 	"github.com/siproam/siproam/sip/digest"
 )
 
-// login is an answer to our challenge, to be checked.
-type login struct {
+// claim is an answer to our challenge, to be checked.
+type claim struct {
 	user    *subscriber // nil: nobody; checked against Dummy, so that it costs the same
 	name    string      // for the log
 	value   []byte      // of Authorization or Proxy-Authorization; nil when absent
@@ -22,7 +22,7 @@ type login struct {
 
 // authenticate checks l (RFC 3261 22). again says that it is a repetition, with which nothing
 // may be changed. The error is a challenge, or a 400.
-func (s *Server) authenticate(f *sip.Flow, l login) (again bool, err error) {
+func (s *Server) authenticate(f *sip.Flow, l claim) (again bool, err error) {
 	if l.value == nil {
 		return false, s.challenge(l, false)
 	}
@@ -36,7 +36,7 @@ func (s *Server) authenticate(f *sip.Flow, l login) (again bool, err error) {
 	ha1, known := digest.Dummy, false
 	var w *digest.Windows
 	if l.user != nil {
-		if h, found := l.user.logins[c.Username]; found {
+		if h, found := l.user.ha1(c.Username); found {
 			ha1, known = h, true
 		}
 		w = &l.user.nonces
@@ -61,7 +61,7 @@ func (s *Server) authenticate(f *sip.Flow, l login) (again bool, err error) {
 }
 
 // targeted says that the digest's uri, which is not what was asked to the letter, means the same.
-func (s *Server) targeted(f *sip.Flow, l *login, uri string) bool {
+func (s *Server) targeted(f *sip.Flow, l *claim, uri string) bool {
 	u, err := sip.ParseURI([]byte(uri))
 	if err != nil {
 		return false
@@ -101,13 +101,13 @@ func allowed(h digest.HA1, by digest.Algorithms) digest.HA1 {
 }
 
 // challenge is the 401 or 407.
-func (s *Server) challenge(l login, stale bool) error {
-	c := s.guard.Challenge(s.loop.Now(), s.domain(), l.visited, s.algorithms(l.user), stale)
+func (s *Server) challenge(l claim, stale bool) error {
+	fields := s.guard.Challenge(s.loop.Now(), s.domain(), l.visited, s.algorithms(l.user), stale, l.proxy)
 	code := 401
 	if l.proxy {
 		code = 407
 	}
-	return &sip.Refused{Why: roam.BadCredentials, Code: code, Fields: digest.Fields(c, l.proxy)}
+	return &sip.Refused{Why: roam.BadCredentials, Code: code, Fields: fields}
 }
 
 // credentials is the first Digest answer in n, nil when there is none. With several, that for our realm.

@@ -89,15 +89,15 @@ func (s *Server) rank(c *control.Contact) int {
 
 // Resolve is whose aor is, among our subscribers and visitors: canonical, alias or number.
 func (s *Server) Resolve(a sip.AOR) (roam.UserID, bool) {
-	if u := s.names[string(a)]; u != nil {
+	if u := s.named(string(a)); u != nil {
 		return u.home.User, true
 	}
 	user, host, _ := strings.Cut(string(a), "@")
 	if s.hosts[host] {
-		if u := s.names[user]; u != nil {
+		if u := s.named(user); u != nil {
 			return u.home.User, true
 		}
-		if u := s.names[user+"@"+s.domain()]; u != nil {
+		if u := s.named(user + "@" + s.domain()); u != nil {
 			return u.home.User, true
 		}
 	}

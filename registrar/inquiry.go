@@ -51,6 +51,7 @@ func (s *Server) registerOther(tx *transaction.Server, req *sip.Message, u sip.U
 		s.counted("visited", err, began)
 		return err
 	}
+	s.own(&r)
 	in := &inquiry{r: r}
 	in.r.Tx = s.hold(tx, kindOf(&r, "visited"), func(w *wait, a control.Answer) error { return s.inquired(w, in, a) })
 	in.tx = s.waits[in.r.Tx].tx
@@ -65,7 +66,7 @@ func number(user string) bool {
 
 // nobody treats an unknown user of our domain like a wrong password: the same work, the same words.
 func (s *Server) nobody(req *sip.Message) error {
-	_, err := s.authenticate(req.Flow, login{value: s.credentials(req, sip.Authorization), method: "REGISTER", asked: req.RequestURI()})
+	_, err := s.authenticate(req.Flow, claim{value: s.credentials(req, sip.Authorization), method: "REGISTER", asked: req.RequestURI()})
 	s.counted("home", err, s.loop.Now())
 	return err
 }

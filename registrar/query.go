@@ -105,7 +105,7 @@ func (s *Server) partnerRegister(tx *transaction.Server, req *sip.Message) error
 func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscriber, p *roam.Partner, n network) error {
 	method, asked := digestOf(req)
 	uri, _ := sip.ParseURI([]byte(asked))
-	l := login{user: u, name: string(req.Value(sip.To)), value: s.credentials(req, sip.Authorization), method: method, visited: string(n.office), asked: []byte(asked)}
+	l := claim{user: u, name: string(req.Value(sip.To)), value: s.credentials(req, sip.Authorization), method: method, visited: string(n.office), asked: []byte(asked)}
 	l.target = func(d sip.URI) bool {
 		return s.hosts[d.Host] || d.Equal(uri) || method == "REGISTER" && d.Host == uri.Host
 	}
@@ -187,12 +187,12 @@ func (s *Server) Authenticate(req *sip.Message, user roam.UserID, done func(roam
 	method, uri := req.MethodText(), string(req.RequestURI())
 	asked, _ := sip.ParseURI(req.RequestURI())
 	if u := s.users[user]; u != nil {
-		again, err := s.authenticate(req.Flow, login{user: u, name: string(user), value: value, method: method, proxy: true, asked: req.RequestURI(),
+		again, err := s.authenticate(req.Flow, claim{user: u, name: string(user), value: value, method: method, proxy: true, asked: req.RequestURI(),
 			target: func(d sip.URI) bool { // SIPp names the server alone
 				return d.Equal(asked) || (d.User == asked.User || d.User == "") && s.ours(d.Host, req.Flow)
 			}})
 		if again {
-			err = s.challenge(login{user: u, proxy: true}, true)
+			err = s.challenge(claim{user: u, proxy: true}, true)
 		}
 		s.loop.Later(func() { done(user, err) })
 		return

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/siproam/siproam/registrar/control"
 	"github.com/siproam/siproam/roam"
@@ -18,7 +19,7 @@ func (s *Server) serveRegister(tx *transaction.Server, req *sip.Message) error {
 	if req.Flow.Partner != "" {
 		return s.partnerRegister(tx, req)
 	}
-	to, err := req.To()
+	to, err := sip.BorrowAddress(req.Value(sip.To))
 	if err != nil {
 		return err
 	}
@@ -28,13 +29,16 @@ func (s *Server) serveRegister(tx *transaction.Server, req *sip.Message) error {
 	if u := s.find(to.URI, req.Flow); u != nil {
 		return s.registerHome(tx, req, u)
 	}
+	if to, err = req.To(); err != nil { // a copy, for it outlasts the turn
+		return err
+	}
 	return s.registerOther(tx, req, to.URI)
 }
 
 // registerHome is RFC 3261 10.3 for our own user (200-230).
 func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subscriber) error {
 	began := s.loop.Now()
-	again, err := s.authenticate(req.Flow, login{user: u, name: string(u.home.User), value: s.credentials(req, sip.Authorization),
+	again, err := s.authenticate(req.Flow, claim{user: u, name: string(u.home.User), value: s.credentials(req, sip.Authorization),
 		method: "REGISTER", asked: req.RequestURI()}) // 3, 4: that To is the user's own is in logins
 	if err != nil {
 		s.counted("home", err, began)
@@ -46,7 +50,7 @@ func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subsc
 		return err
 	}
 	if again && !u.home.Repeats(began, r) { // a repeated answer to our challenge changes nothing
-		return s.challenge(login{user: u}, true)
+		return s.challenge(claim{user: u}, true)
 	}
 	if again || u.home.Refresh(began, r) {
 		s.refreshed.Add(1)
@@ -59,7 +63,7 @@ func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subsc
 
 // changeHome holds the request until u's core has decided and the disk has it.
 func (s *Server) changeHome(tx *transaction.Server, u *subscriber, r control.Register) {
-	r.Contacts = slices.Clone(r.Contacts) // they were in Server.asked
+	s.own(&r)
 	kind := kindOf(&r, "home")
 	r.Tx = s.hold(tx, kind, func(w *wait, a control.Answer) error {
 		if a.Why != roam.OK {
@@ -88,16 +92,44 @@ func kindOf(r *control.Register, kind string) string {
 	return "query"
 }
 
-// read is steps 6 and 7 as far as they need no bindings: what r asks for. Its Contacts are appended to room.
+// own makes r independent of its request and of Server.asked.
+func (s *Server) own(r *control.Register) {
+	r.CallID, r.Device = strings.Clone(r.CallID), roam.Device(strings.Clone(string(r.Device)))
+	r.Contacts = slices.Clone(r.Contacts)
+	for i := range r.Contacts {
+		t := &r.Contacts[i].Target
+		t.URI, t.Agent, t.Device = strings.Clone(t.URI), s.agents.name(t.Agent), r.Device
+	}
+}
+
+// agents is what phones call themselves, each once: thousands of them are of few makes.
+type agents map[string]string
+
+const mostAgents = 1000
+
+func (a agents) name(agent string) string {
+	if known, found := a[agent]; found || agent == "" {
+		return known
+	}
+	if len(a) >= mostAgents {
+		clear(a)
+	}
+	agent = strings.Clone(agent)
+	a[agent] = agent
+	return agent
+}
+
+// read is steps 6 and 7 as far as they need no bindings: what r asks for. Its Contacts are appended to room,
+// and its strings are pieces of req, see own.
 func (s *Server) read(req *sip.Message, room []control.Contact) (r control.Register, err error) {
 	r.Contacts = room
-	r.CallID, r.CSeq = req.CallID(), req.CSeq()
+	r.CallID, r.CSeq = borrow(req.Value(sip.CallID)), req.CSeq()
 	header, given := req.Seconds(sip.Expires)
-	agent := clip(string(req.Value(sip.UserAgent)), 100)
+	agent := clip(borrow(req.Value(sip.UserAgent)), 100)
 	var path []string
 	n := 0
 	for v := range req.Values(sip.Contact) {
-		a, err := sip.ParseAddress(v)
+		a, err := sip.BorrowAddress(v)
 		if err != nil {
 			return r, err
 		}
@@ -191,6 +223,9 @@ func (s *Server) lease(req *sip.Message, r *control.Register) {
 
 // justPlugged is how long after its DISCOVER a phone's REGISTER is the sign of a person.
 const justPlugged = 5 * time.Minute
+
+// borrow is b as a string, valid for as long as b is and does not change.
+func borrow(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func clip(s string, n int) string {
 	if len(s) > n {

@@ -97,11 +97,12 @@ type Server struct {
 	guard  digest.Guard
 	signer *seal.Signer
 	asked  control.Register // of the REGISTER being served: what most need for a moment only
+	agents agents
 	epochs epochs
 
 	hosts    map[string]bool // cfg.Names
 	users    map[roam.UserID]*subscriber
-	names    map[string]*subscriber // canonical, aliases, numbers, extensions
+	names    map[string]*subscriber // aliases, numbers, extensions; see named
 	visitors map[roam.UserID][]*visitor
 	guests   map[roam.OfficeID]int  // devices here, by home
 	numbers  map[string]roam.UserID // of visitors
@@ -131,7 +132,7 @@ const (
 func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Switch, r Router, leases Leases, m *metric.Set, log zerolog.Logger) (*Server, error) {
 	s := &Server{
 		loop: l, tl: tl, file: f, sw: sw, router: r, leases: leases, log: log,
-		office: &control.Office{Equal: equalURI}, guard: digest.Guard{Key: seal.NewKey()},
+		agents: agents{}, office: &control.Office{Equal: equalURI}, guard: digest.Guard{Key: seal.NewStamps()},
 		users: map[roam.UserID]*subscriber{}, names: map[string]*subscriber{}, visitors: map[roam.UserID][]*visitor{},
 		guests: map[roam.OfficeID]int{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{},
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),

@@ -1,7 +1,6 @@
 package registrar
 
 import (
-	"encoding/hex"
 	"slices"
 	"strings"
 	"time"
@@ -15,11 +14,11 @@ import (
 
 // subscriber is one of our own users.
 type subscriber struct {
-	account
-	logins map[string]digest.HA1
-	home   control.Home
-	nonces digest.Windows
-	turn   turn
+	account // but for its Logins
+	logins  []login
+	home    control.Home
+	nonces  digest.Windows
+	turn    turn
 
 	removed bool          // the account is gone; what remains is to tell others
 	at      roam.OfficeID // where R was told last
@@ -37,18 +36,16 @@ func (s *Server) newSubscriber(id roam.UserID, a account) *subscriber {
 
 // use takes a as u's account.
 func (s *Server) use(u *subscriber, a account) {
-	u.account = a
-	u.logins = make(map[string]digest.HA1, len(a.Logins))
-	for name, texts := range a.Logins {
-		var h digest.HA1
-		for i, t := range texts[:min(len(texts), len(h))] {
-			if b, err := hex.DecodeString(t); err == nil && len(b) > 0 {
-				h[i] = b
-			}
-		}
-		u.logins[name] = h
-	}
+	u.account, u.logins = a, logins(u.home.User, a.Logins)
+	u.account.Logins = nil
 	u.home.Profile = s.profile(&a)
+}
+
+// document is what is kept of u's account.
+func (u *subscriber) document() account {
+	a := u.account
+	a.Logins = texts(u.logins)
+	return a
 }
 
 // profile is what travels with the user.
@@ -60,8 +57,21 @@ func (s *Server) profile(a *account) *roam.Profile {
 func (s *Server) enter(u *subscriber) {
 	s.users[u.home.User] = u
 	for _, id := range s.identities(u) {
-		s.names[id.Name] = u
+		if id.Name != string(u.home.User) {
+			s.names[id.Name] = u
+		}
 	}
+}
+
+// named is who is called name, nil for nobody: an alias, number or extension, or the canonical name.
+func (s *Server) named(name string) *subscriber {
+	if u := s.names[name]; u != nil {
+		return u
+	}
+	if u := s.users[roam.UserID(name)]; u != nil && !u.removed {
+		return u
+	}
+	return nil
 }
 
 // leave forgets u's names.
@@ -94,7 +104,7 @@ func (s *Server) domain() string { return s.cfg.Names[0] }
 
 // ours says that host means this office: a name of ours, or the address f came to.
 func (s *Server) ours(host string, f *sip.Flow) bool {
-	if s.hosts[host] {
+	if host == s.domain() || s.hosts[host] {
 		return true
 	}
 	if f == nil {
@@ -116,22 +126,24 @@ func (s *Server) ownName(host string) bool {
 func (s *Server) find(u sip.URI, f *sip.Flow) *subscriber {
 	u.Host = strings.TrimSuffix(u.Host, ".")
 	if u.Scheme == "tel" || u.User != "" && s.ours(u.Host, f) {
-		if found := s.names[u.User]; found != nil {
+		if found := s.named(u.User); found != nil {
 			return found
 		}
 		u.Scheme, u.Host = "sip", s.domain()
 	}
-	if found := s.names[u.User+"@"+u.Host]; found != nil {
+	var room [128]byte
+	full := append(append(append(room[:0], u.User...), '@'), u.Host...)
+	if found := s.named(borrow(full)); found != nil {
 		return found
 	}
 	aor, err := u.AOR() // with escapes, or a number with dashes
 	if err != nil {
 		return nil
 	}
-	if found := s.names[string(aor)]; found != nil || u.Host != s.domain() {
+	if found := s.named(string(aor)); found != nil || u.Host != s.domain() {
 		return found
 	}
-	return s.names[aor.User()]
+	return s.named(aor.User())
 }
 
 // turn is what both cores need around them: a change at a time, a wake-up call, and drift to be written.

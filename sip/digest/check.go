@@ -62,7 +62,7 @@ func (g *Guard) Check(now time.Time, method, visited string, c *Credentials, ha1
 	if len(ha1[n]) == 0 {
 		ha1 = Dummy
 	}
-	if !answers(n, method, c, ha1[n]) {
+	if !g.answers(n, method, c, ha1[n]) {
 		return Bad
 	}
 	stamp, ours := g.stamp(now, c.Realm, visited, c.Nonce)
@@ -89,22 +89,43 @@ func index(algorithm string) int {
 }
 
 // answers says that c.Response is H(H(A1):nonce:nc:cnonce:qop:H(method:uri)) (RFC 7616 3.4.1).
-func answers(n int, method string, c *Credentials, ha1 []byte) bool {
-	var a2, want [sha256.Size]byte
+func (g *Guard) answers(n int, method string, c *Credentials, ha1 []byte) bool {
+	var want [sha256.Size]byte
 	var stack [512]byte
-	b := append(stack[:0], method...)
-	b = append(b, ':')
-	b = append(b, c.URI...)
-	ha2 := hash(n, &a2, b)
-
-	b = hex.AppendEncode(b[:0], ha1)
+	b := hex.AppendEncode(stack[:0], ha1)
 	for _, s := range [...]string{c.Nonce, c.count(), c.CNonce, c.QOP} {
 		b = append(b, ':')
 		b = append(b, s...)
 	}
 	b = append(b, ':')
-	b = hex.AppendEncode(b, ha2)
-	return equalHex(hash(n, &want, b), c.Response)
+	last := &g.a2[n]
+	if last.method == method && last.uri == c.URI {
+		b = append(b, last.hash[:last.size]...)
+		return equalHex(hash(n, &want, b), c.Response)
+	}
+	now := makeA2(n, method, c.URI)
+	b = append(b, now.hash[:now.size]...)
+	if !equalHex(hash(n, &want, b), c.Response) {
+		return false
+	}
+	now.method, now.uri = strings.Clone(method), strings.Clone(c.URI)
+	*last = now
+	return true
+}
+
+// a2 is H(method:uri) of the last good answer, in hexadecimal: phones all ask for the same domain.
+type a2 struct {
+	method, uri string
+	hash        [2 * sha256.Size]byte
+	size        int
+}
+
+func makeA2(n int, method, uri string) (a a2) {
+	var sum [sha256.Size]byte
+	var stack [256]byte
+	b := append(append(append(stack[:0], method...), ':'), uri...)
+	a.size = hex.Encode(a.hash[:], hash(n, &sum, b))
+	return a
 }
 
 // hash is H(b) by algorithm n, in to.

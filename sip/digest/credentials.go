@@ -38,7 +38,7 @@ func bad(reason string) *sip.Refused {
 func Parse(value []byte) (c Credentials, ok bool, err error) {
 	s := trimLeft(unsafe.String(unsafe.SliceData(value), len(value)))
 	scheme, rest, _ := strings.Cut(strings.ReplaceAll(s, "\t", " "), " ")
-	if !strings.EqualFold(scheme, "Digest") {
+	if scheme != "Digest" && !strings.EqualFold(scheme, "Digest") {
 		return Credentials{}, false, nil
 	}
 	seen := 0
@@ -65,18 +65,35 @@ func Parse(value []byte) (c Credentials, ok bool, err error) {
 
 // at is where the value of a parameter goes, its name, and a bit of its own; nil for one we do not read.
 func (c *Credentials) at(name string) (value *string, known string, bit int) {
-	for i, p := range [...]struct {
-		name  string
-		value *string
-	}{
-		{"username", &c.Username}, {"realm", &c.Realm}, {"nonce", &c.Nonce}, {"uri", &c.URI}, {"response", &c.Response},
-		{"algorithm", &c.Algorithm}, {"cnonce", &c.CNonce}, {"opaque", &c.Opaque}, {"qop", &c.QOP}, {"nc", &c.nc},
-	} {
-		if len(p.name) == len(name) && strings.EqualFold(p.name, name) {
-			return p.value, p.name, 1 << i
-		}
+	if name == "" {
+		return nil, "", 0
 	}
-	return nil, "", 0
+	switch name[0] | 0x20 { // no two of a letter have the same length
+	case 'u':
+		if value, known, bit = &c.Username, "username", 1; len(name) == len("uri") {
+			value, known, bit = &c.URI, "uri", 2
+		}
+	case 'r':
+		if value, known, bit = &c.Response, "response", 4; len(name) == len("realm") {
+			value, known, bit = &c.Realm, "realm", 8
+		}
+	case 'n':
+		if value, known, bit = &c.Nonce, "nonce", 16; len(name) == len("nc") {
+			value, known, bit = &c.nc, "nc", 32
+		}
+	case 'a':
+		value, known, bit = &c.Algorithm, "algorithm", 64
+	case 'c':
+		value, known, bit = &c.CNonce, "cnonce", 128
+	case 'o':
+		value, known, bit = &c.Opaque, "opaque", 256
+	case 'q':
+		value, known, bit = &c.QOP, "qop", 512
+	}
+	if name != known && !(len(name) == len(known) && strings.EqualFold(name, known)) {
+		return nil, "", 0
+	}
+	return value, known, bit
 }
 
 // check refuses what no phone can mean (RFC 7616 3.4).
@@ -160,6 +177,9 @@ func index3(s string, x, y, z byte) int {
 
 // unquote takes the quoted-string off that s begins with; ok is false when it does not end.
 func unquote(s string) (value, rest string, ok bool) {
+	if end := strings.IndexByte(s[1:], '"') + 1; end > 0 && strings.IndexByte(s[1:end], '\\') < 0 {
+		return s[1:end], s[end+1:], true // nearly always
+	}
 	end := 1
 	for end < len(s) && s[end] != '"' {
 		if s[end] == '\\' {
@@ -171,9 +191,6 @@ func unquote(s string) (value, rest string, ok bool) {
 		return "", "", false
 	}
 	value, rest = s[1:end], s[end+1:]
-	if strings.IndexByte(value, '\\') < 0 {
-		return value, rest, true
-	}
 	var b strings.Builder
 	for i := 0; i < len(value); i++ {
 		if value[i] == '\\' {

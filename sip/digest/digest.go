@@ -1,6 +1,6 @@
 // Package digest challenges and checks (RFC 7616, 8760, 3261 22). It never sees a password.
 //
-// Nonces verify themselves: they are sealed with a key of this run, so nothing is
+// Nonces verify themselves: they are stamped with a key of this run, so nothing is
 // remembered per challenge, and after a restart every nonce is stale. A nonce is
 // bound to its realm and to the office the phone visits; each is another one.
 //
@@ -10,7 +10,6 @@ package digest
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"strings"
 	"time"
 
@@ -25,11 +24,12 @@ type Algorithms []string // "md5", "sha-256"; both: sha-256 first; none: md5
 // realm and the visited office, and go stale after Lifetime or a restart. It is
 // used on the loop only.
 type Guard struct {
-	Key      *seal.Key
+	Key      *seal.Stamps
 	Lifetime time.Duration // of a nonce; 0: 5 minutes
 
 	last  uint64 // stamp of the newest nonce
 	bound bound  // the binding asked for last: nearly always the one asked for next
+	a2    [len(algorithms)]a2
 }
 
 const (
@@ -37,18 +37,23 @@ const (
 	defaultLifetime = 5 * time.Minute
 )
 
-// Challenge gives the values of WWW-Authenticate (or Proxy-Authenticate), one per
-// algorithm, all with the same nonce. visited is "" at home. The strongest comes
-// first (RFC 8760 2.4), since a phone takes the first it knows.
-func (g *Guard) Challenge(now time.Time, realm, visited string, a Algorithms, stale bool) []string {
-	nonce := g.nonce(now, realm, visited)
-	var challenges []string
+// Challenge gives the header fields of a 401 (proxy false) or 407, one per algorithm, all with the
+// same nonce. visited is "" at home. The strongest comes first (RFC 8760 2.4), since a phone takes the
+// first it knows.
+func (g *Guard) Challenge(now time.Time, realm, visited string, a Algorithms, stale, proxy bool) []sip.Field {
+	name := sip.WWWAuthenticate
+	if proxy {
+		name = sip.ProxyAuthenticate
+	}
+	var nonce [seal.StampLen]byte
+	g.nonce(nonce[:0], now, realm, visited)
+	fields := make([]sip.Field, 0, len(algorithms))
 	for n := len(algorithms) - 1; n >= 0; n-- {
 		if a.has(algorithms[n].config) || len(a) == 0 && n == 0 {
-			challenges = append(challenges, challenge(realm, nonce, algorithms[n].wire, stale))
+			fields = append(fields, sip.Field{Name: name, Value: challenge(realm, nonce[:], algorithms[n].wire, stale)})
 		}
 	}
-	return challenges
+	return fields
 }
 
 func (a Algorithms) has(name string) bool {
@@ -60,50 +65,33 @@ func (a Algorithms) has(name string) bool {
 	return false
 }
 
-func challenge(realm, nonce, algorithm string, stale bool) string {
-	s := "Digest realm=" + sip.Quote(realm) + `, nonce="` + nonce + `", algorithm=` + algorithm + `, qop="auth"`
+func challenge(realm string, nonce []byte, algorithm string, stale bool) string {
+	var room [256]byte
+	b := sip.AppendQuoted(append(room[:0], "Digest realm="...), realm)
+	b = append(append(b, `, nonce="`...), nonce...)
+	b = append(append(b, `", algorithm=`...), algorithm...)
+	b = append(b, `, qop="auth"`...)
 	if stale {
-		s += ", stale=true"
+		b = append(b, ", stale=true"...)
 	}
-	return s
+	return string(b)
 }
 
-// Fields gives the challenge as header fields for a 401 (proxy false) or 407.
-func Fields(challenges []string, proxy bool) []sip.Field {
-	name := sip.WWWAuthenticate
-	if proxy {
-		name = sip.ProxyAuthenticate
-	}
-	fields := make([]sip.Field, len(challenges))
-	for i, c := range challenges {
-		fields[i] = sip.Field{Name: name, Value: c}
-	}
-	return fields
-}
-
-// nonce seals a stamp and what the nonce is bound to. Stamps grow, so no two nonces
-// are alike and the newer of two is known.
-func (g *Guard) nonce(now time.Time, realm, visited string) string {
+// nonce appends one. Its stamp is when it was made, in ns. Stamps grow, so no two nonces are alike and the
+// newer of two is known.
+func (g *Guard) nonce(dst []byte, now time.Time, realm, visited string) []byte {
 	g.last = max(g.last+1, uint64(now.UnixNano()))
-	var payload [16]byte
-	binary.BigEndian.PutUint64(payload[:], g.last)
-	sum := g.binding(realm, visited)
-	copy(payload[8:], sum[:])
-	lifetime := g.Lifetime
-	if lifetime == 0 {
-		lifetime = defaultLifetime
-	}
-	return g.Key.Seal(nonceKind, payload[:], now.Add(lifetime))
+	return g.Key.Append(dst, nonceKind, g.last, g.binding(realm, visited))
 }
 
 // stamp is that of a living nonce of ours for realm and visited; ours is false for any other.
 func (g *Guard) stamp(now time.Time, realm, visited, nonce string) (stamp uint64, ours bool) {
-	var room [64]byte
-	payload, ok := g.Key.AppendOpen(room[:0], nonceKind, nonce, now)
-	if !ok || len(payload) != 16 || [8]byte(payload[8:]) != g.binding(realm, visited) {
-		return 0, false
+	stamp, ours = g.Key.Open(nonceKind, nonce, g.binding(realm, visited))
+	lifetime := g.Lifetime
+	if lifetime == 0 {
+		lifetime = defaultLifetime
 	}
-	return binary.BigEndian.Uint64(payload), true
+	return stamp, ours && now.UnixNano() <= int64(stamp)+int64(lifetime)
 }
 
 // bound is what a nonce is bound to, and the sum that stands for it.
@@ -112,11 +100,11 @@ type bound struct {
 	sum            [8]byte
 }
 
-func (g *Guard) binding(realm, visited string) [8]byte {
+func (g *Guard) binding(realm, visited string) []byte {
 	if b := &g.bound; b.realm != realm || b.visited != visited || b.realm == "" {
 		*b = bound{strings.Clone(realm), strings.Clone(visited), binding(realm, visited)}
 	}
-	return g.bound.sum
+	return g.bound.sum[:]
 }
 
 func binding(realm, visited string) [8]byte {

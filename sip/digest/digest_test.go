@@ -20,7 +20,15 @@ const (
 	uri      = "sip:north.example"
 )
 
-func guard() *Guard { return &Guard{Key: seal.NewKey()} }
+// challenges is the values of Challenge.
+func (g *Guard) challenges(now time.Time, realm, visited string, a Algorithms, stale bool) (values []string) {
+	for _, f := range g.Challenge(now, realm, visited, a, stale, false) {
+		values = append(values, f.Value)
+	}
+	return values
+}
+
+func guard() *Guard { return &Guard{Key: seal.NewStamps()} }
 
 // answer is what a phone makes of a challenge.
 func answer(t testing.TB, challenge, password, method string, nc uint32) *Credentials {
@@ -68,7 +76,7 @@ func TestCheck(t *testing.T) {
 	g := guard()
 	ha1 := MakeHA1(login, realm, password)
 	both := Algorithms{"md5", "sha-256"}
-	fresh := func(alg int) string { return g.Challenge(now, realm, "", both, false)[1-alg] }
+	fresh := func(alg int) string { return g.challenges(now, realm, "", both, false)[1-alg] }
 	tests := []struct {
 		name    string
 		c       *Credentials
@@ -85,10 +93,10 @@ func TestCheck(t *testing.T) {
 		{name: "algorithm not kept", c: answer(t, fresh(1), password, "REGISTER", 1), ha1: HA1{ha1[0]}, want: Bad},
 		{name: "unknown user", c: answer(t, fresh(0), password, "REGISTER", 1), ha1: Dummy, want: Bad},
 		{name: "nothing kept", c: answer(t, fresh(0), password, "REGISTER", 1), want: Bad},
-		{name: "for another office", c: answer(t, g.Challenge(now, realm, "south", nil, false)[0], password, "REGISTER", 1), ha1: ha1, want: Old},
-		{name: "for this visited office", c: answer(t, g.Challenge(now, realm, "south", nil, false)[0], password, "REGISTER", 1), visited: "south", ha1: ha1, want: Good},
-		{name: "of another realm", c: answer(t, strings.Replace(g.Challenge(now, "south.example", "", nil, false)[0], "south", "north", 1), password, "REGISTER", 1), ha1: ha1, want: Old},
-		{name: "from before a restart", c: answer(t, guard().Challenge(now, realm, "", nil, false)[0], password, "REGISTER", 1), ha1: ha1, want: Old},
+		{name: "for another office", c: answer(t, g.challenges(now, realm, "south", nil, false)[0], password, "REGISTER", 1), ha1: ha1, want: Old},
+		{name: "for this visited office", c: answer(t, g.challenges(now, realm, "south", nil, false)[0], password, "REGISTER", 1), visited: "south", ha1: ha1, want: Good},
+		{name: "of another realm", c: answer(t, strings.Replace(g.challenges(now, "south.example", "", nil, false)[0], "south", "north", 1), password, "REGISTER", 1), ha1: ha1, want: Old},
+		{name: "from before a restart", c: answer(t, guard().challenges(now, realm, "", nil, false)[0], password, "REGISTER", 1), ha1: ha1, want: Old},
 		{name: "in time", c: answer(t, fresh(0), password, "REGISTER", 1), after: 5 * time.Minute, ha1: ha1, want: Good},
 		{name: "too late", c: answer(t, fresh(0), password, "REGISTER", 1), after: 5*time.Minute + time.Millisecond, ha1: ha1, want: Old},
 		{name: "too late and wrong", c: answer(t, fresh(0), "x", "REGISTER", 1), after: time.Hour, ha1: ha1, want: Bad},
@@ -118,7 +126,7 @@ func TestCheckRefusesWhatItDoesNotKnow(t *testing.T) {
 		"another cnonce":    func(c *Credentials) { c.CNonce += "1" },
 		"another count":     func(c *Credentials) { c.NC, c.nc = 2, "" },
 	} {
-		c := answer(t, g.Challenge(now, realm, "", nil, false)[0], password, "REGISTER", 1)
+		c := answer(t, g.challenges(now, realm, "", nil, false)[0], password, "REGISTER", 1)
 		if got := g.Check(now, "REGISTER", "", c, ha1, nil); got != Good {
 			t.Fatalf("%s: before: got %v, want Good", name, got)
 		}
@@ -170,7 +178,7 @@ func TestWindow(t *testing.T) {
 func TestOnlyAuth(t *testing.T) {
 	g, ha1 := guard(), MakeHA1(login, realm, password)
 	for qop, want := range map[string]Result{"auth": Good, "AUTH": Good, "auth-int": Bad, "x": Bad, "": Bad} {
-		c := answer(t, g.Challenge(now, realm, "", nil, false)[0], password, "REGISTER", 1)
+		c := answer(t, g.challenges(now, realm, "", nil, false)[0], password, "REGISTER", 1)
 		c.QOP = qop
 		c.Response = respond(0, c, "REGISTER", ha1[0])
 		if got := g.Check(now, "REGISTER", "", c, ha1, nil); got != want {
@@ -210,7 +218,7 @@ func TestWindows(t *testing.T) {
 // A wrong answer must not use up the count of the right one.
 func TestOnlyGoodMovesTheWindow(t *testing.T) {
 	g, ha1 := guard(), MakeHA1(login, realm, password)
-	challenge := g.Challenge(now, realm, "", nil, false)[0]
+	challenge := g.challenges(now, realm, "", nil, false)[0]
 	var w Windows
 	if got := g.Check(now, "REGISTER", "", answer(t, challenge, "x", "REGISTER", 9), ha1, &w); got != Bad || len(w.used) != 0 || w.floor != 0 {
 		t.Fatalf("wrong: got %v and %v, want Bad and nothing", got, w)
@@ -234,7 +242,7 @@ func TestChallenge(t *testing.T) {
 		{Algorithms{"sha-256", "md5"}, []string{"SHA-256", "MD5"}},
 		{Algorithms{"md5", "sha-256"}, []string{"SHA-256", "MD5"}},
 	} {
-		challenges := g.Challenge(now, `a "quoted" realm`, "", tt.a, true)
+		challenges := g.challenges(now, `a "quoted" realm`, "", tt.a, true)
 		if len(challenges) != len(tt.want) {
 			t.Fatalf("%v: got %d challenges, want %d", tt.a, len(challenges), len(tt.want))
 		}
@@ -249,7 +257,7 @@ func TestChallenge(t *testing.T) {
 			}
 		}
 	}
-	if s := g.Challenge(now, realm, "", nil, false)[0]; strings.Contains(s, "stale") {
+	if s := g.challenges(now, realm, "", nil, false)[0]; strings.Contains(s, "stale") {
 		t.Errorf("got %s, want no stale", s)
 	}
 }
@@ -257,18 +265,19 @@ func TestChallenge(t *testing.T) {
 // Two phones challenged in one turn must not share a nonce, nor count each other's answers.
 func TestNoncesDiffer(t *testing.T) {
 	g := guard()
-	a, b := g.Challenge(now, realm, "", nil, false)[0], g.Challenge(now, realm, "", nil, false)[0]
+	a, b := g.challenges(now, realm, "", nil, false)[0], g.challenges(now, realm, "", nil, false)[0]
 	if a == b {
 		t.Errorf("the same challenge twice: %s", a)
 	}
 }
 
-func TestFields(t *testing.T) {
-	if f := Fields([]string{"a", "b"}, false); len(f) != 2 || f[0] != (sip.Field{Name: sip.WWWAuthenticate, Value: "a"}) {
-		t.Errorf("got %v", f)
-	}
-	if f := Fields([]string{"a"}, true); f[0].Name != sip.ProxyAuthenticate {
-		t.Errorf("got %v, want Proxy-Authenticate", f)
+func TestChallengeOfProxy(t *testing.T) {
+	for proxy, want := range map[bool]sip.Name{false: sip.WWWAuthenticate, true: sip.ProxyAuthenticate} {
+		for _, f := range guard().Challenge(now, realm, "", Algorithms{"md5", "sha-256"}, false, proxy) {
+			if f.Name != want {
+				t.Errorf("proxy %v: got %s, want %s", proxy, f.Name, want)
+			}
+		}
 	}
 }
 
@@ -323,7 +332,7 @@ func TestParseRefuses(t *testing.T) {
 func FuzzDigest(f *testing.F) {
 	g, ha1 := guard(), MakeHA1(login, realm, password)
 	f.Add(`Digest username="a", realm="r", nonce="n", uri="sip:x", response="e"`)
-	f.Add(print(answer(f, g.Challenge(now, realm, "", nil, false)[0], "wrong", "REGISTER", 1)))
+	f.Add(print(answer(f, g.challenges(now, realm, "", nil, false)[0], "wrong", "REGISTER", 1)))
 	f.Add(`Digest username="1001", realm="north.example", qop="auth", algorithm="SHA-256", nc=00000001, cnonce="c", nonce="n", uri="u", response="00"`)
 	f.Fuzz(func(t *testing.T, value string) {
 		c, ok, err := Parse([]byte(value))
@@ -341,7 +350,7 @@ func FuzzDigest(f *testing.F) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	value := []byte(print(answer(b, guard().Challenge(now, realm, "", nil, false)[0], password, "REGISTER", 1)))
+	value := []byte(print(answer(b, guard().challenges(now, realm, "", nil, false)[0], password, "REGISTER", 1)))
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, ok, err := Parse(value); !ok || err != nil {
@@ -352,7 +361,7 @@ func BenchmarkParse(b *testing.B) {
 
 func BenchmarkCheck(b *testing.B) {
 	g, ha1 := guard(), MakeHA1(login, realm, password)
-	for n, challenge := range g.Challenge(now, realm, "", Algorithms{"md5", "sha-256"}, false) {
+	for n, challenge := range g.challenges(now, realm, "", Algorithms{"md5", "sha-256"}, false) {
 		c := answer(b, challenge, password, "REGISTER", 1)
 		b.Run(algorithms[1-n].wire, func(b *testing.B) {
 			b.ReportAllocs()
@@ -370,6 +379,6 @@ func BenchmarkChallenge(b *testing.B) {
 	g := guard()
 	b.ReportAllocs()
 	for b.Loop() {
-		g.Challenge(now, realm, "", nil, false)
+		g.Challenge(now, realm, "", nil, false, false)
 	}
 }

@@ -76,6 +76,7 @@ func (s *Server) best(cs []control.Contact) []roam.Target {
 	ts := make([]roam.Target, len(cs))
 	for i := range cs {
 		ts[i] = cs[i].Target
+		ts[i].RegID = cs[i].RegID
 	}
 	return ts
 }

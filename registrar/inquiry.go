@@ -315,6 +315,7 @@ func (s *Server) inquired(w *wait, in *inquiry, a control.Answer) error {
 		s.registered(w, in.q.User, in.home, &in.r)
 	}
 	out := w.tx.Start(200, "")
+	acceptFlow(out, w.tx.Request(), &in.r)
 	for _, v := range s.visitors[in.q.User] {
 		s.list(out, v.visit.Contacts)
 	}

@@ -55,7 +55,7 @@ func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subsc
 	if again || u.home.Refresh(began, r) {
 		s.refreshed.Add(1)
 		s.refreshing.Observe(0)
-		return s.respondHome(tx, u) // 8
+		return s.respondHome(tx, u, r) // 8
 	}
 	s.changeHome(tx, u, *r)
 	return nil
@@ -72,7 +72,7 @@ func (s *Server) changeHome(tx *transaction.Server, u *subscriber, r control.Reg
 		if a.Changed {
 			s.registered(w, u.home.User, s.cfg.Card.Office, &r)
 		}
-		return s.respondHome(w.tx, u)
+		return s.respondHome(w.tx, u, &r)
 	})
 	if !s.change(u, func() control.Event { r.Next, r.Away = s.draw(), s.away(); return r }) {
 		s.answer(control.Answer{Tx: r.Tx, Why: roam.TooBusy})
@@ -159,6 +159,9 @@ func (s *Server) read(req *sip.Message, room []control.Contact) (r control.Regis
 	if r.Star && (n > 1 || !given || header != 0) { // 10.3 step 6
 		return r, roam.BadRequest
 	}
+	if err := named(req, &r); err != nil {
+		return r, err
+	}
 	s.lease(req, &r)
 	for i := range r.Contacts {
 		r.Contacts[i].Target.Device = r.Device
@@ -234,9 +237,10 @@ func clip(s string, n int) string {
 	return s
 }
 
-// respondHome is step 8: the 200 with every live binding, wherever it is.
-func (s *Server) respondHome(tx *transaction.Server, u *subscriber) error {
+// respondHome is step 8: the 200 to r with every live binding, wherever it is.
+func (s *Server) respondHome(tx *transaction.Server, u *subscriber, r *control.Register) error {
 	w := tx.Start(200, "")
+	acceptFlow(w, tx.Request(), r)
 	for i := range u.home.At {
 		s.list(w, u.home.At[i].Contacts)
 	}
@@ -263,6 +267,10 @@ func (s *Server) list(w *sip.Writer, cs []control.Contact) {
 		if c.Target.Q != 1000 {
 			b = append(b, ";q="...)
 			b = strconv.AppendFloat(b, float64(c.Target.Q)/1000, 'f', -1, 64)
+		}
+		if c.RegID != 0 {
+			b = append(append(b, ";+sip.instance="...), sip.Quote("<"+string(c.Target.Device)+">")...)
+			b = strconv.AppendUint(append(b, ";reg-id="...), uint64(c.RegID), 10)
 		}
 		w.AddBytes(sip.Contact, b)
 	}

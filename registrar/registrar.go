@@ -16,7 +16,7 @@
 //	NOTIFY, Event: reg       supersede: reginfo with where calls go now, Roam-Ticket with home's signature.
 //	                         The 200 names in Roam-Epoch what it acknowledges
 //
-// It implements RFC 3261 10, RFC 5626 as far as +sip.instance and reg-id, and the reg event
+// It implements RFC 3261 10, RFC 5626 as a registrar that phones reach directly, and the reg event
 // package (RFC 3680) as the notice between offices that a device has moved. It leaves out GRUU
 // (RFC 5627), third-party registration and subscriptions.
 package registrar

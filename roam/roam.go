@@ -105,6 +105,7 @@ type Target struct {
 	Flow   Flow     `json:"flow"`            // the zero Flow: resolve URI
 	Q      uint16   `json:"q"`               // thousandths; 1000 when not given
 	Device Device   `json:"dev,omitempty"`
+	RegID  uint32   `json:"-"`               // not 0: one of several flows of Device (RFC 5626 4.2), which are tried one after the other
 	Agent  string   `json:"agent,omitempty"` // User-Agent, for people
 	Office OfficeID `json:"-"`               // set when the device is a visitor of another office: Flow is zero and URI is its softswitch
 }

@@ -143,6 +143,13 @@ func (c *Call) lost(l *Leg, res *sip.Message) {
 	if c.early == l {
 		c.early = nil
 	}
+	if res == nil && l.code == 408 || l.code == 430 { // the flow is broken, or looks so (RFC 5626 6)
+		flows := l.flows
+		if l.flows = nil; len(flows) > 0 && c.forkPhone(flows) == nil {
+			l.replaced = true
+			return
+		}
+	}
 	if l.code >= 600 { // 16.7 step 5: nobody else is to be rung
 		for _, other := range c.bs {
 			other.bye(0, "")
@@ -168,6 +175,8 @@ func (c *Call) alone(l *Leg) bool {
 func (c *Call) best() *Leg {
 	weight := func(l *Leg) int {
 		switch {
+		case l.replaced: // another flow of the same phone has the word
+			return 3000
 		case l.code >= 600:
 			return l.code - 600
 		case l.code == 415 || l.code == 420 || l.code == 484:

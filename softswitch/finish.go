@@ -92,7 +92,7 @@ func (c *Call) refuseWith(l *Leg) {
 		end.by, end.why = "office", "no answer"
 	case l.office != "" && l.cause == subscriberAbsent:
 		end.by, end.why = "office", "not registered"
-	case l.code == 408 || l.office != "" && l.cause == 102:
+	case l.code == 408 || l.code == 430 || l.office != "" && l.cause == 102:
 		end.by, end.why, end.status = "network", "not reachable", 480
 	}
 	switch { // what the caller cannot answer, or is about our own leg (16.7 step 6)

@@ -1,6 +1,7 @@
 package softswitch
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -51,10 +52,10 @@ func (c *Call) ring() {
 	}
 	c.round = len(c.bs)
 	var why error
-	for _, t := range targets {
-		if err := c.forkPhone(t); err != nil {
+	for _, flows := range targets {
+		if err := c.forkPhone(flows); err != nil {
 			why = err
-			s.log.Debug().Str("call", c.id).Str("contact", t.URI).Err(err).Msg("cannot ring")
+			s.log.Debug().Str("call", c.id).Str("contact", flows[0].URI).Err(err).Msg("cannot ring")
 		}
 	}
 	for _, t := range offices {
@@ -63,19 +64,22 @@ func (c *Call) ring() {
 		}
 	}
 	if len(c.bs) == c.round {
+		if c.from != "" && errors.Is(why, roam.NotRegistered) { // bound here, but each flow is broken (RFC 5626 5.3.1)
+			why = &sip.Refused{Why: roam.NotRegistered, Code: 430}
+		}
 		c.refuse(why)
 	}
 }
 
-// targets is the callee's, phones here and one per other office, which forks itself. The phone
-// that calls its own number is left out.
-func (c *Call) targets() (phones, offices []roam.Target) {
+// targets is the callee's, phones here, each with its flows, and one per other office, which forks itself.
+// The phone that calls its own number is left out.
+func (c *Call) targets() (phones [][]roam.Target, offices []roam.Target) {
 	seen := map[roam.OfficeID]bool{}
 	for _, t := range c.callee.at().Targets {
 		switch {
 		case t.Office == "":
 			if c.callee.user != c.caller.user || t.Flow != c.a.flow.Flow {
-				phones = append(phones, t)
+				phones = appendFlow(phones, t)
 			}
 		case !seen[t.Office]:
 			seen[t.Office] = true
@@ -85,19 +89,47 @@ func (c *Call) targets() (phones, offices []roam.Target) {
 	return phones, offices
 }
 
-// forkPhone rings a phone down its flow.
-func (c *Call) forkPhone(t roam.Target) error {
+// appendFlow adds t to phones, behind the flows that lead to the same one (RFC 5626 6).
+func appendFlow(phones [][]roam.Target, t roam.Target) [][]roam.Target {
+	if t.RegID != 0 && t.Device != "" {
+		for i, p := range phones {
+			if p[0].RegID != 0 && p[0].Device == t.Device {
+				phones[i] = append(p, t)
+				return phones
+			}
+		}
+	}
+	return append(phones, []roam.Target{t})
+}
+
+// forkPhone rings a phone down the first of its flows that lives; the others are for when that fails.
+func (c *Call) forkPhone(flows []roam.Target) (err error) {
+	for i, t := range flows {
+		if err = c.forkFlow(t, flows[i+1:]); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// forkFlow rings a phone down one flow.
+func (c *Call) forkFlow(t roam.Target, others []roam.Target) error {
 	to, err := c.s.tl.Target(t)
 	if err != nil {
 		return err
 	}
 	l := c.newLeg(c.callee.user, "")
+	l.flows = others
 	if l.flow = to.Flow; l.flow != nil {
 		l.peer = peerOf(l.flow)
 	} else {
 		l.peer.Signal, l.peer.Here = t.Flow.Remote.Addr().Unmap(), t.Flow.Local.Addr().Unmap()
 	}
-	return c.fork(l, dialog.Invite{To: to, URI: t.URI, Route: t.Route, From: c.shown(c.callee.user)}, 0)
+	var limit time.Duration
+	if len(others) > 0 {
+		limit = tryFor
+	}
+	return c.fork(l, dialog.Invite{To: to, URI: t.URI, Route: t.Route, From: c.shown(c.callee.user)}, limit)
 }
 
 // forkOffice calls the callee at another office's softswitch.

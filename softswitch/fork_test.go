@@ -130,6 +130,72 @@ func TestForkOneIsGone(t *testing.T) {
 	})
 }
 
+// flowsOf makes the addresses of one phone of bob's its flows, best first (RFC 5626).
+func flowsOf(o *office, bs []*phone) {
+	line := o.dir.lines[bs[0].user]
+	for i := range line.Targets {
+		line.Targets[i].Device, line.Targets[i].RegID = "urn:uuid:bob", uint32(i+1)
+	}
+	o.dir.lines[bs[0].user] = line
+}
+
+// Several flows of one phone are tried one after the other (RFC 5626 6): a broken one is passed over, one that is silent
+// is left after a while, and one that answers is the only one asked.
+func TestFlowsOneAfterTheOther(t *testing.T) {
+	for name, c := range map[string]struct {
+		breaks func(net *network, first *phone)
+		want   []int // invitations by flow
+		status int
+	}{
+		"the first lives":                {func(*network, *phone) {}, []int{1, 0, 0}, 200},
+		"the first's connection is gone": {func(net *network, first *phone) { delete(net.nodes, first.addrs[0]) }, []int{0, 1, 0}, 200},
+		"the first is silent":            {func(net *network, first *phone) { net.down[first.addrs[0]] = "silent" }, []int{0, 1, 0}, 200},
+		"the first says 430":             {func(_ *network, first *phone) { first.answer = refusing(430) }, []int{1, 1, 0}, 200},
+		"the first is busy":              {func(_ *network, first *phone) { first.answer = refusing(486) }, []int{1, 0, 0}, 486},
+	} {
+		world(t, func(t *testing.T, net *network, north, south, west *office) {
+			a, bs := desk(net, north, 3)
+			flowsOf(north, bs)
+			for _, b := range bs {
+				b.answer = func(p *phone, tx *transaction.Server) { p.answerNow("here") }
+			}
+			c.breaks(net, bs[0])
+			a.call("1002", "offer")
+			net.pass(10 * time.Second)
+			for i, b := range bs {
+				if len(b.invited) != c.want[i] {
+					t.Errorf("%s: flow %d was asked %d times, want %d", name, i+1, len(b.invited), c.want[i])
+				}
+			}
+			if a.last() != c.status {
+				t.Errorf("%s: got %v, want %d", name, a.got, c.status)
+			}
+			a.bye()
+		})
+	}
+}
+
+// Every flow is broken: another office is told so (RFC 5626 5.3.1), and its caller that nobody is there.
+func TestFlowFailed(t *testing.T) {
+	world(t, func(t *testing.T, net *network, north, south, west *office) {
+		a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
+		b := net.phone(bob, "198.51.100.2:5060").register(south, "north", 1)
+		var said []string
+		south.lose = func(line string) bool {
+			if strings.HasPrefix(line, "SIP/2.0 4") {
+				said = append(said, line)
+			}
+			return false
+		}
+		delete(net.nodes, b.addrs[0])
+		a.call("1002", "offer")
+		net.pass(10 * time.Second)
+		if a.last() != 480 || len(said) == 0 || !strings.HasPrefix(said[0], "SIP/2.0 430 Flow Failed") {
+			t.Errorf("the caller got %v and south said %q, want 480 and 430", a.got, said)
+		}
+	})
+}
+
 // A cancels: every phone stops ringing.
 func TestForkCancelled(t *testing.T) {
 	world(t, func(t *testing.T, net *network, north, south, west *office) {

@@ -220,7 +220,7 @@ func (c *Call) asksAgain(l *Leg) bool {
 	switch l.code {
 	case 404:
 		return l.office != c.callee.home
-	case 302, 408, 500, 503, 504:
+	case 302, 408, 430, 500, 503, 504:
 		return true
 	case 480:
 		return l.cause == 0 || l.cause == subscriberAbsent

@@ -18,6 +18,9 @@ type Leg struct {
 	user   roam.UserID   // whose phone it is; "" behind another office
 	office roam.OfficeID // the office at the other end, ""
 	peer   media.Peer
+	flows  []roam.Target // other flows to the same phone, not tried yet
+
+	replaced bool // one of them was tried
 
 	rang   bool        // it gave a sign of life beyond 100
 	answer []byte      // the SDP it gave before its 200, as the caller got it

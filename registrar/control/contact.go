@@ -12,7 +12,7 @@ import (
 // office gave for the device it serves.
 type Contact struct {
 	Target roam.Target   `json:"target"`
-	RegID  uint32        `json:"reg_id,omitempty"` // RFC 5626 4.2
+	RegID  uint32        `json:"reg_id,omitempty"` // RFC 5626 4.2: which flow of an instance; 0: no flow of its own
 	CallID string        `json:"call_id,omitempty"`
 	CSeq   uint32        `json:"cseq,omitempty"`
 	Grant  time.Duration `json:"grant"` // in a Register zero means: remove it
@@ -47,7 +47,7 @@ func (o *Office) bind(now time.Time, old []Contact, r *Register) (next []Contact
 	for _, c := range r.Contacts {
 		c.CallID, c.CSeq = r.CallID, r.CSeq
 		c.Until = now.Add(c.Grant)
-		i := slices.IndexFunc(next, func(e Contact) bool { return o.equal(e.Target.URI, c.Target.URI) })
+		i := o.find(next, &c)
 		if i < 0 {
 			if c.Grant > 0 {
 				next, touched, d = append(next, c), append(touched, true), move
@@ -62,11 +62,26 @@ func (o *Office) bind(now time.Time, old []Contact, r *Register) (next []Contact
 			next, touched, d = slices.Delete(next, i, i+1), slices.Delete(touched, i, i+1), move
 			continue
 		}
-		c.Target.URI = e.Target.URI // the first spelling stays
+		if o.equal(e.Target.URI, c.Target.URI) {
+			c.Target.URI = e.Target.URI // the first spelling stays
+		} else {
+			d = move
+		}
 		d = max(d, e.differs(&c))
 		next[i], touched[i] = c, true
 	}
 	return o.replace(next, touched, r, d)
+}
+
+// find is which of cs, the contacts of one device, c means, -1 for none. A flow is named by its reg-id, whatever
+// URI it has (RFC 5626 6); a contact that was bound before the phone spoke of flows becomes one.
+func (o *Office) find(cs []Contact, c *Contact) int {
+	if c.RegID != 0 {
+		if i := slices.IndexFunc(cs, func(e Contact) bool { return e.RegID == c.RegID }); i >= 0 {
+			return i
+		}
+	}
+	return slices.IndexFunc(cs, func(e Contact) bool { return (c.RegID == 0 || e.RegID == 0) && o.equal(e.Target.URI, c.Target.URI) })
 }
 
 // differs is how much c changes e, which has the same URI.
@@ -108,7 +123,7 @@ func (o *Office) repeats(now time.Time, cs []Contact, r *Register) bool {
 		return len(cs) == 0
 	}
 	for _, c := range r.Contacts {
-		i := slices.IndexFunc(cs, func(e Contact) bool { return o.equal(e.Target.URI, c.Target.URI) })
+		i := o.find(cs, &c)
 		switch {
 		case c.Grant == 0 && i < 0:
 		case c.Grant > 0 && i >= 0 && cs[i].CallID == r.CallID && cs[i].CSeq == r.CSeq &&

@@ -105,6 +105,20 @@ func TestBindings(t *testing.T) {
 			{"urn:d", "x 3 c#2=60", roam.OK, "a=60 c=60"},
 			{"urn:d", "x 4 d=60 e=60", roam.OK, "a=60 c=60 d=60 e=60"},
 		},
+		"two flows have the same URI": {
+			{"urn:d", "x 1 a#1=60", roam.OK, "a=60"},
+			{"urn:d", "y 1 a#2=90", roam.OK, "a=60 a=90"},
+			{"urn:d", "x 2 a#1=30", roam.OK, "a=30 a=90"},
+			{"urn:d", "y 1 a#2=70", roam.Stale, "a=30 a=90"},
+			{"urn:e", "z 1 b#1=50", roam.OK, "a=30 a=90 b=50"},
+			{"urn:d", "y 2 c#2=80", roam.OK, "b=50 a=30 c=80"},
+			{"urn:d", "x 3 a#1=0", roam.OK, "b=50 c=80"},
+		},
+		"a contact becomes a flow": {
+			{"urn:d", "x 1 a=60", roam.OK, "a=60"},
+			{"urn:d", "x 2 a#1=50", roam.OK, "a=50"},
+			{"urn:d", "x 3 a=0", roam.OK, ""},
+		},
 		"a MAC may be several programs": {
 			{"mac:1", "x 1 a=60", roam.OK, "a=60"},
 			{"mac:1", "y 1 b=60", roam.OK, "a=60 b=60"},

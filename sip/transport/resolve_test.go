@@ -34,6 +34,11 @@ b.north.example. 60 A 192.0.2.2
 north.example. 60 A 192.0.2.9
 plain.example. 60 A 192.0.2.7
 closed.example. 60 A 192.0.2.8
+six.example. 60 AAAA 2001:db8::6
+clear.example. 60 A 192.0.2.10
+clear.example. 60 NAPTR 1 1 "s" "SIP+D2T" "" _sip._tcp.clear.example.
+clear.example. 60 NAPTR 1 2 "s" "SIP+D2U" "" _sip._udp.clear.example.
+_sip._tcp.clear.example. 60 SRV 0 0 5060 clear.example.
 
 ; south prefers TLS, then TCP; what we have not, and a later order, do not count
 south.example. 60 NAPTR 20 1 "s" "SIP+D2U" "" _sip._udp.south.example.
@@ -88,6 +93,13 @@ func TestReach(t *testing.T) {
 		{"sip:south.example;transport=udp", "UDP 192.0.2.2:5060 south.example", "SRV _sip._udp.south.example"},
 		{"sip:plain.example", "UDP 192.0.2.7:5060 plain.example", "NAPTR plain.example, SRV _sip._udp.plain.example, SRV _sip._tcp.plain.example"},
 		{"sip:plain.example;transport=tcp", "TCP 192.0.2.7:5060 plain.example", "SRV _sip._tcp.plain.example"},
+		{"sips:plain.example", "TLS 192.0.2.7:5061 plain.example", "NAPTR plain.example, SRV _sips._tcp.plain.example"},
+		{"sip:plain.example;maddr=192.0.2.66;transport=udp", "UDP 192.0.2.7:5060 plain.example", "SRV _sip._udp.plain.example"},
+		{"sip:six.example", "UDP [2001:db8::6]:5060 six.example", "NAPTR six.example, SRV _sip._udp.six.example, SRV _sip._tcp.six.example"},
+		{"sip:six.example:5070;transport=tcp", "TCP [2001:db8::6]:5070 six.example", ""},
+		{"sip:[2001:db8::1]", "UDP [2001:db8::1]:5060 2001:db8::1", ""},
+		{"sips:clear.example", "TLS 192.0.2.10:5061 clear.example", "NAPTR clear.example, SRV _sips._tcp.clear.example"}, // never in the clear
+		{"sip:south.example;transport=tls", "TLS 192.0.2.2:5067 south.example", "SRV _sips._tcp.south.example"},
 		{"sip:localhost", "UDP 127.0.0.1:5060 localhost", ""},
 		{"sip:closed.example", roam.NoRoute.Error(), "NAPTR closed.example, SRV _sip._udp.closed.example, SRV _sip._tcp.closed.example"},
 		{"sip:nowhere.example", roam.NoRoute.Error(), "NAPTR nowhere.example, SRV _sip._udp.nowhere.example, SRV _sip._tcp.nowhere.example"},
@@ -205,6 +217,49 @@ func TestKnown(t *testing.T) {
 			t.Errorf("got %d answers kept, want %d", len(k.all), maxKnown)
 		}
 	})
+}
+
+// TestHowLongAnAnswerHolds: as long as the shortest TTL on the way to it, aliases too; that there is none as long as the
+// zone says (RFC 2308 5), and neither for ever.
+func TestHowLongAnAnswerHolds(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		answer  []string
+		soa     string
+		records int
+		ttl     uint32
+	}{
+		{"one", []string{"a.example. 300 A 192.0.2.1"}, "", 1, 300},
+		{"the shortest of two", []string{"a.example. 300 A 192.0.2.1", "a.example. 60 A 192.0.2.2"}, "", 2, 60},
+		{"an alias is shorter", []string{"a.example. 30 CNAME b.example.", "b.example. 300 A 192.0.2.1"}, "", 1, 30},
+		{"the address is shorter", []string{"a.example. 300 CNAME b.example.", "b.example. 20 A 192.0.2.1"}, "", 1, 20},
+		{"another name's", []string{"other.example. 300 A 192.0.2.1"}, "", 0, 10},
+		{"for ever", []string{"a.example. 2000000 A 192.0.2.1"}, "", 1, 86_400},
+		{"at once", []string{"a.example. 0 A 192.0.2.1"}, "", 1, 0},
+		{"none, the zone says", nil, "example. 3600 SOA ns.example. x.example. 1 2 3 4 90", 0, 90},
+		{"none, the zone's own TTL", nil, "example. 40 SOA ns.example. x.example. 1 2 3 4 90", 0, 40},
+		{"none, for a day", nil, "example. 86400 SOA ns.example. x.example. 1 2 3 4 86400", 0, 300},
+		{"aliases in a ring", []string{"a.example. 60 CNAME b.example.", "b.example. 60 CNAME a.example."}, "", 0, 10},
+	} {
+		m := new(dns.Msg)
+		for _, s := range c.answer {
+			r, err := dns.NewRR(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Answer = append(m.Answer, r)
+		}
+		if c.soa != "" {
+			r, err := dns.NewRR(c.soa)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Ns = append(m.Ns, r)
+		}
+		if got, ttl := answersTo(question{"a.example.", dns.TypeA}, m); len(got) != c.records || ttl != c.ttl {
+			t.Errorf("%s: got %d records for %d s, want %d for %d s", c.name, len(got), ttl, c.records, c.ttl)
+		}
+	}
 }
 
 // TestDrawn: priority first; among equals each is first as often as its weight says (RFC 2782).

@@ -25,15 +25,8 @@ func NewNameServer(t testing.TB, zone string) *NameServer {
 	t.Helper()
 	n := &NameServer{t: t}
 	n.Zone(zone)
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	udp, tcp := bothAt(t)
 	n.Addr = udp.LocalAddr().String()
-	tcp, err := net.Listen("tcp", n.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, s := range []*dns.Server{{PacketConn: udp, Handler: n}, {Listener: tcp, Handler: n}} {
 		started, ended := make(chan struct{}), make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
@@ -45,6 +38,25 @@ func NewNameServer(t testing.TB, zone string) *NameServer {
 		t.Cleanup(func() { _ = s.Shutdown(); <-ended })
 	}
 	return n
+}
+
+// bothAt is one port for UDP and TCP. What is free for one may be taken for the other.
+func bothAt(t testing.TB) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for tries := 0; ; tries++ {
+		udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tcp, err := net.Listen("tcp", udp.LocalAddr().String())
+		if err == nil {
+			return udp, tcp
+		}
+		_ = udp.Close()
+		if tries == 20 {
+			t.Fatal(err)
+		}
+	}
 }
 
 // Zone changes what is served.

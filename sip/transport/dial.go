@@ -76,7 +76,7 @@ func (t *Transport) dialingTo(h sip.Hop, remote netip.AddrPort) (*dialing, error
 	d := &dialing{done: make(chan struct{}), cancel: cancel}
 	t.pool[h] = d
 	go func() { // Serve waits for it: enter added it to wg
-		defer t.exit(dialledConn, remote.Addr())
+		defer t.exit(dialledConn, remote.Addr(), nil)
 		t.dial(ctx, h, d)
 	}()
 	return d, nil

@@ -56,14 +56,14 @@ func (d *door) serve(ctx context.Context) error {
 // admit starts a connection's goroutine, unless there are too many.
 func (d *door) admit(ctx context.Context, nc *net.TCPConn) {
 	from := addrPort(nc.RemoteAddr()).Addr()
-	if !d.t.enter(d.kind, from) {
+	if !d.t.enter(d.kind, from, nc) {
 		d.t.count.refused("connection_limit")
 		d.t.noisy.Warn().Str("event", "connection.limit").Stringer("remote_ip", from).Msg("too many connections")
 		nc.Close()
 		return
 	}
 	go func() { // Serve waits for it: enter added it to wg
-		defer d.t.exit(d.kind, from)
+		defer d.t.exit(d.kind, from, nc)
 		d.welcome(ctx, nc)
 	}()
 }
@@ -146,15 +146,24 @@ func tune(c *net.TCPConn, dscp int) {
 
 // enter counts one more connection of kind k from an address, and has Serve wait for it;
 // false when there are too many, or the end has come.
-func (t *Transport) enter(k kind, from netip.Addr) bool {
+func (t *Transport) enter(k kind, from netip.Addr, nc *net.TCPConn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.enterLocked(k, from)
+	if !t.enterLocked(k, from) {
+		return false
+	}
+	if k == phoneConn {
+		t.comeLocked(nc, nil)
+	}
+	return true
 }
 
 func (t *Transport) enterLocked(k kind, from netip.Addr) bool {
 	s := source(from)
-	if t.state != serving || t.kinds[k] >= t.cfg.MaxConns || k != dialledConn && t.sources[s] >= t.cfg.MaxConnsPerSource {
+	if t.state != serving || k != dialledConn && t.sources[s] >= t.cfg.MaxConnsPerSource {
+		return false
+	}
+	if t.kinds[k] >= t.cfg.MaxConns && (k != phoneConn || !t.makeRoomLocked()) {
 		return false
 	}
 	t.kinds[k]++
@@ -166,9 +175,10 @@ func (t *Transport) enterLocked(k kind, from netip.Addr) bool {
 }
 
 // exit undoes enter.
-func (t *Transport) exit(k kind, from netip.Addr) {
+func (t *Transport) exit(k kind, from netip.Addr, nc *net.TCPConn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	delete(t.guests, nc)
 	t.kinds[k]--
 	if s := source(from); k != dialledConn {
 		if t.sources[s]--; t.sources[s] == 0 {
@@ -197,6 +207,9 @@ func (t *Transport) register(c *conn) bool {
 	t.lastID++
 	c.flow.Conn = t.cfg.Boot<<32 | uint64(t.lastID)
 	t.conns[c.flow.Conn] = c
+	if c.kind == phoneConn {
+		t.comeLocked(c.raw, c)
+	}
 	return true
 }
 

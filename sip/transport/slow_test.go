@@ -139,3 +139,60 @@ func TestDeafPeersHoldNobodyUp(t *testing.T) {
 		}
 	}
 }
+
+// TestRoomForPhones: strangers who hold every place, silently, with half a message, with pings or in a TLS handshake, keep
+// no phone out: one of them makes room for each that comes. Who is registered stays.
+func TestRoomForPhones(t *testing.T) {
+	const places = 40
+	a := newAuthority(t)
+	e := start(t, Config{Listen: []string{"tcp:127.0.0.1:0", "tls:127.0.0.1:0"}, MaxConns: places, PhoneTLS: &tls.Config{Certificates: a.config("sip.north.example").Certificates}})
+	ask := func(c net.Conn, branch string) heard {
+		t.Helper()
+		say(t, c, request("OPTIONS", branch))
+		wantPrefix(t, read(t, c), "SIP/2.0 200")
+		return e.hear(t)
+	}
+	var registered []net.Conn
+	for i := range 10 {
+		c := e.dial(t, "tcp", 0)
+		e.t.Vouch(ask(c, fmt.Sprint("registered", i)).flow.Flow, true)
+		registered = append(registered, c)
+	}
+	for i := range places - len(registered) {
+		kind := []struct {
+			door  int
+			words string
+		}{{0, ""}, {1, "\x16\x03\x01"}, {0, "OPTIONS sip:"}, {1, "\x16"}, {0, "\r\n\r\n"}}[i%5]
+		say(t, e.dial(t, "tcp", kind.door), kind.words)
+	}
+	taken := func() int {
+		e.t.mu.Lock()
+		defer e.t.mu.Unlock()
+		return e.t.kinds[phoneConn]
+	}
+	eventually(t, "every place is taken", func() bool { return taken() == places })
+	for i := range 2 * places {
+		c := e.dial(t, "tcp", 0)
+		h := ask(c, fmt.Sprint("new", i))
+		if i < 5 { // a few of them register
+			e.t.Vouch(h.flow.Flow, true)
+			registered = append(registered, c)
+		}
+	}
+	for i, c := range registered {
+		ask(c, fmt.Sprint("again", i))
+	}
+	eventually(t, "no more than there are places", func() bool { return taken() <= places })
+	if n := e.counted("made_room"); n != 2*places {
+		t.Errorf("%d made room, want one for each that came", n)
+	}
+	for range places - len(registered) { // the rest registers
+		c := e.dial(t, "tcp", 0)
+		e.t.Vouch(ask(c, "r").flow.Flow, true)
+	}
+	eventually(t, "all places are phones'", func() bool { return taken() == places })
+	readAllOrReset(t, e.dial(t, "tcp", 0)) // as full as can be
+	if n := e.counted("connection_limit"); n == 0 {
+		t.Error("one more was let in, want it refused")
+	}
+}

@@ -183,6 +183,7 @@ func TestConnectionCaps(t *testing.T) {
 				c := e.dial(t, "tcp", 0)
 				say(t, c, request("OPTIONS", "1"))
 				wantPrefix(t, read(t, c), "SIP/2.0 200")
+				e.t.Vouch(e.hear(t).flow.Flow, true) // else it makes room
 				open = append(open, c)
 			}
 			readAllOrReset(t, e.dial(t, "tcp", 0))

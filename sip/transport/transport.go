@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -91,10 +92,11 @@ type Transport struct {
 	mu      sync.RWMutex // guards what follows
 	state   state
 	lastID  uint32
-	conns   map[uint64]*conn     // living, by Flow.Conn
-	pool    map[sip.Hop]*dialing // connections of our making, and those under way
-	sources map[netip.Addr]int   // accepted connections by source
-	kinds   [kinds]int           // connections by kind
+	conns   map[uint64]*conn       // living, by Flow.Conn
+	pool    map[sip.Hop]*dialing   // connections of our making, and those under way
+	guests  map[*net.TCPConn]guest // phones', by what was accepted
+	sources map[netip.Addr]int     // accepted connections by source
+	kinds   [kinds]int             // connections by kind
 }
 
 type state uint8
@@ -142,6 +144,7 @@ func New(cfg Config, identify func(*sip.Flow) roam.OfficeID, m *metric.Set, log 
 		parse:   sip.Parse,
 		conns:   map[uint64]*conn{},
 		pool:    map[sip.Hop]*dialing{},
+		guests:  map[*net.TCPConn]guest{},
 		sources: map[netip.Addr]int{},
 		ending:  make(chan struct{}),
 	}

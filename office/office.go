@@ -142,6 +142,7 @@ func (o *Office) mux() *transaction.Mux {
 		m.Handle(method, "", o.reg)
 	}
 	m.Handle(sip.NOTIFY, "reg", o.reg)
+	m.Handle(sip.NOTIFY, "ua-profile", o.reg)
 	for _, method := range []sip.Method{sip.INVITE, sip.MESSAGE, sip.INFO} {
 		m.Handle(method, "", o.sw)
 	}

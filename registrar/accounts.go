@@ -253,6 +253,7 @@ func (s *Server) Change(ctx context.Context, id roam.UserID, c Change) error {
 		now := s.identities(u)
 		gone := slices.DeleteFunc(old, func(i roam.Identity) bool { return slices.Contains(now, i) })
 		s.router.Publish(now, gone)
+		s.tellProfile(u)
 		if doc.Disabled {
 			s.change(u, func() control.Event { return control.Offline{All: true, Next: s.draw()} })
 		}

@@ -16,6 +16,7 @@ type counters struct {
 	failures   *metric.Counter
 	moves      *metric.Counter
 	supersedes *metric.Counter
+	profiles   *metric.Counter
 	partners   *metric.Histogram
 	others     partners
 	refreshed  *metric.Value // requests of kind refresh that went well
@@ -68,6 +69,7 @@ func (s *Server) count(m *metric.Set) {
 	s.durations = m.Histogram("register_duration_seconds", "How long a REGISTER waited for its answer.", metric.Durations, "kind")
 	s.failures = m.Counter("auth_failures_total", "Credentials that were refused.", "reason")
 	s.moves = m.Counter("moves_total", "Our users' moves from office to office.", "from", "to")
+	s.profiles = m.Counter("profile_notices_total", "Notices that a user's profile has changed, sent or received.", "result")
 	s.supersedes = m.Counter("supersedes_total", "Notices that a device has moved, sent or received.", "result")
 	s.refreshed = s.requests.With("refresh", "ok")
 	if s.durations != nil {

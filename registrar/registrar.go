@@ -24,6 +24,7 @@ package registrar
 import (
 	"context"
 	"net/netip"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -169,8 +170,12 @@ func (s *Server) configure(cfg Config) {
 
 // Reload takes a new configuration without dropping a registration.
 func (s *Server) Reload(cfg Config) {
+	numbering := s.cfg.Numbers
 	s.configure(cfg)
 	s.cards = map[roam.OfficeID]*cached{}
+	if !reflect.DeepEqual(numbering, cfg.Numbers) {
+		s.tellProfiles()
+	}
 }
 
 // restore gives what the file had one more interval, and tells R who we have.
@@ -215,7 +220,8 @@ func equalURI(a, b string) bool {
 	return err1 == nil && err2 == nil && u.Equal(v)
 }
 
-// ServeSIP takes REGISTER, the OPTIONS that ask for an office card, and NOTIFY Event: reg (supersede).
+// ServeSIP takes REGISTER, the OPTIONS that ask for an office card, and NOTIFY: Event: reg is a supersede,
+// Event: ua-profile a changed profile.
 func (s *Server) ServeSIP(tx *transaction.Server, req *sip.Message) error {
 	switch req.Method() {
 	case sip.REGISTER:
@@ -223,6 +229,9 @@ func (s *Server) ServeSIP(tx *transaction.Server, req *sip.Message) error {
 	case sip.OPTIONS:
 		return s.serveOptions(tx, req)
 	case sip.NOTIFY:
+		if isProfile(req) {
+			return s.serveProfile(tx, req)
+		}
 		return s.serveSupersede(tx, req)
 	}
 	return roam.BadRequest

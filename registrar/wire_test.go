@@ -118,6 +118,7 @@ func (o *site) start() {
 	m.Handle(sip.REGISTER, "", o.reg)
 	m.Handle(sip.OPTIONS, "", o.reg)
 	m.Handle(sip.NOTIFY, "reg", o.reg)
+	m.Handle(sip.NOTIFY, "ua-profile", o.reg)
 	o.layer.Handle(m)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

@@ -114,6 +114,7 @@ type Target struct {
 // something at home.
 type Profile struct {
 	Version int            `json:"v"`
+	Rev     uint64         `json:"rev,omitempty"`    // grows with every change at home (its clock in microseconds): of two, the later one
 	Name    string         `json:"name,omitempty"`   // display name
 	Number  string         `json:"number,omitempty"` // E.164, "+15550001001"
 	Short   string         `json:"short,omitempty"`  // the extension at home, "1001"

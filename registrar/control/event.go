@@ -85,6 +85,11 @@ type (
 		Epoch    roam.Epoch    // of the device's new visit, or of its return
 		Location roam.Location // where calls for the user go now
 	}
+	// Profiled is home's word that the user's profile has changed (M18).
+	Profiled struct {
+		Tx      uint64
+		Profile *roam.Profile
+	}
 	// Settled answers Supersede. It names what was acknowledged: a late answer must not strike out a newer debt.
 	Settled struct {
 		To     string
@@ -173,6 +178,7 @@ func (Recorded) event()     {}
 func (Saved) event()        {}
 func (Reported) event()     {}
 func (Superseded) event()   {}
+func (Profiled) event()     {}
 func (Settled) event()      {}
 func (Offline) event()      {}
 func (Due) event()          {}

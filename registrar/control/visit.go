@@ -65,6 +65,7 @@ const (
 	leave                // the phone said so, or has expired
 	obey                 // a supersede
 	drop                 // home does not record it
+	learn                // a new profile
 )
 
 // Busy says that a change is under way: only its answers and Due may come in now.
@@ -112,6 +113,8 @@ func (v Visit) Step(now time.Time, ev Event, out []Action) (Visit, []Action) {
 		return v.reported(now, ev, out)
 	case Superseded: // 250-260, 480
 		return v.superseded(now, ev, out)
+	case Profiled: // M18
+		return v.profiled(ev, out)
 	case Offline:
 		if !v.Serving() {
 			return v, append(out, Answer{Tx: ev.Tx})
@@ -299,4 +302,17 @@ func (v Visit) superseded(now time.Time, ev Superseded, out []Action) (Visit, []
 	gone := &Gone{ev.Epoch, ev.Location, now.Add(v.Office.keep())}
 	to := Stay{Home: v.Home, Ticket: v.Ticket, Location: ev.Location, Gone: gone}
 	return v.save(visiting{what: obey, to: to, tx: ev.Tx}, out)
+}
+
+// profiled takes a changed profile, unless it is older than ours: two of home's notices may cross.
+func (v Visit) profiled(ev Profiled, out []Action) (Visit, []Action) {
+	switch {
+	case !v.Serving():
+		return v, append(out, Answer{Tx: ev.Tx, Why: roam.NoDialog})
+	case v.Profile != nil && v.Profile.Rev >= ev.Profile.Rev:
+		return v, append(out, Answer{Tx: ev.Tx})
+	}
+	to := v.Stay
+	to.Profile = ev.Profile
+	return v.save(visiting{what: learn, to: to, tx: ev.Tx}, out)
 }

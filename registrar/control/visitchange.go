@@ -50,6 +50,8 @@ func (v Visit) ended(now time.Time, c *visiting, was *Stay, out []Action) (Visit
 			out = append(out, Report{v.Location, purposes[leave]})
 		}
 		out = append(out, answer)
+	case learn:
+		out = append(out, Answer{Tx: c.tx, Changed: true})
 	case drop:
 		if was.Serving() {
 			out = append(out, Release{v.User, v.Device, v.Location})

@@ -3,6 +3,7 @@ package billing
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -131,6 +132,44 @@ func TestABadRecordLosesNoOther(t *testing.T) {
 	}
 	if got := b.count("failed"); got != 2 {
 		t.Errorf("%d records failed, want the 2 of one call", got)
+	}
+}
+
+// Rows that are there already are replaced, in whatever company: the fast statement fails and each is written by itself.
+func TestReplaceAmongMany(t *testing.T) {
+	b := open(t, "south", ":memory:", "", nil)
+	var rows []row
+	var ups, gone []any
+	for i := range 3*together + 1 {
+		rows = append(rows, rowFor(call(fmt.Sprint(i)), "south"))
+		ups = append(ups, int64(i), "", "[]")
+		gone = append(gone, int64(i))
+	}
+	longer := call(fmt.Sprint(together + 5))
+	longer.End = longer.End.Add(time.Hour)
+	for i, change := range []func(tx store.Tx) error{
+		func(tx store.Tx) error {
+			return errors.Join(replaceAll(tx, rows[together+5:2*together], 1), putUp(tx, ups[9:12]))
+		},
+		func(tx store.Tx) error {
+			rows[together+5] = rowFor(longer, "south")
+			return errors.Join(replaceAll(tx, rows, 1), putUp(tx, ups))
+		},
+		func(tx store.Tx) error { return dropUp(tx, gone[1:]) },
+	} {
+		if err := b.change(t.Context(), false, change); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+	}
+	all := b.list("")
+	n := 0
+	for _, c := range all {
+		if c.End.Equal(longer.End) {
+			n++
+		}
+	}
+	if len(all) != len(rows) || n != 1 || b.ups() != 1 {
+		t.Errorf("%d records, %d of them longer, %d up; want %d, 1, 1", len(all), n, b.ups(), len(rows))
 	}
 }
 

@@ -107,35 +107,49 @@ func newRow(cdr *roam.CDR, here roam.OfficeID, record string) row {
 // together is how many rows one statement writes while there are so many: each costs less so.
 const together = 16
 
-// bulk is a statement for one row, and the same for together rows.
-type bulk struct{ one, many string }
-
-// newBulk makes it: q's %s stands for the rows, each as row.
-func newBulk(q, row string) bulk {
-	return bulk{fmt.Sprintf(q, row), fmt.Sprintf(q, strings.Repeat(row+", ", together-1)+row)}
+// bulk writes rows of width columns. A statement that may have to be taken back after half its rows has SQLite copy each
+// page it touches to a journal of its own. So many says OR FAIL, and can: rows are new but for one in a million, and
+// what fails is repeated row by row with one, which says what becomes of a row that is there.
+type bulk struct {
+	width     int
+	many, one string
 }
 
-// exec writes the rows whose columns stand in args one after another, width a row.
-func (s bulk) exec(tx store.Tx, width int, args []any) error {
-	for len(args) > 0 {
-		q, n := s.one, width
-		if len(args) >= width*together {
-			q, n = s.many, width*together
+// exec writes the rows whose columns stand in args one after another.
+func (s bulk) exec(tx store.Tx, args []any) error {
+	for n := s.width * together; len(args) >= n; args = args[n:] {
+		if _, err := tx.Exec(s.many, args[:n]...); err != nil {
+			if err := s.each(tx, args[:n]); err != nil {
+				return err
+			}
 		}
-		if _, err := tx.Exec(q, args[:n]...); err != nil {
+	}
+	return s.each(tx, args)
+}
+
+func (s bulk) each(tx store.Tx, args []any) error {
+	for ; len(args) > 0; args = args[s.width:] {
+		if _, err := tx.Exec(s.one, args[:s.width]...); err != nil {
 			return err
 		}
-		args = args[n:]
 	}
 	return nil
 }
 
+// rows is together times row.
+func rows(row string) string { return strings.Repeat(row+", ", together-1) + row }
+
+const (
+	insertRow = `INTO cdr (id, state, office, home, user, start, ended, boot, record) VALUES `
+	insertUp  = `INTO cdr_up (n, start, records) VALUES `
+)
+
 var (
-	replaceRows = newBulk(`INSERT INTO cdr (id, state, office, home, user, start, ended, boot, record) VALUES %s
+	putRows = bulk{9, `INSERT OR FAIL ` + insertRow + rows(`(?, ?, ?, ?, ?, ?, ?, ?, ?)`), `INSERT ` + insertRow + `(?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET state = excluded.state, home = excluded.home, user = excluded.user, start = excluded.start,
-		ended = excluded.ended, boot = excluded.boot, due = '', tries = 0, record = excluded.record`, `(?, ?, ?, ?, ?, ?, ?, ?, ?)`)
-	putRows  = newBulk(`INSERT INTO cdr_up VALUES %s ON CONFLICT DO UPDATE SET start = excluded.start, records = excluded.records`, `(?, ?, ?)`)
-	dropRows = newBulk(`DELETE FROM cdr_up WHERE n IN (%s)`, `?`)
+		ended = excluded.ended, boot = excluded.boot, due = '', tries = 0, record = excluded.record`}
+	putUps  = bulk{3, `INSERT OR FAIL ` + insertUp + rows(`(?, ?, ?)`), `INSERT OR REPLACE ` + insertUp + `(?, ?, ?)`}
+	dropUps = bulk{1, `DELETE FROM cdr_up WHERE n IN (` + rows(`?`) + `)`, `DELETE FROM cdr_up WHERE n = ?`}
 )
 
 // replaceAll writes rows, whatever stood there: our own words about our own calls.
@@ -144,12 +158,12 @@ func replaceAll(tx store.Tx, rows []row, boot uint64) error {
 	for _, r := range rows {
 		args = append(args, r.id, r.state, r.office, r.home, r.user, r.start, r.ended, int64(boot), r.record)
 	}
-	return replaceRows.exec(tx, 9, args)
+	return putRows.exec(tx, args)
 }
 
 // putUp writes rows of cdr_up, given as n, start and records each; dropUp takes those with these keys away.
-func putUp(tx store.Tx, rows []any) error  { return putRows.exec(tx, 3, rows) }
-func dropUp(tx store.Tx, keys []any) error { return dropRows.exec(tx, 1, keys) }
+func putUp(tx store.Tx, rows []any) error  { return putUps.exec(tx, rows) }
+func dropUp(tx store.Tx, keys []any) error { return dropUps.exec(tx, keys) }
 
 // rowOf is the key in cdr_up of a call of run boot. A run with 4 billion calls would need 30 years at 4 a second.
 func rowOf(call, boot uint64) int64 { return int64(boot<<32 | call&(1<<32-1)) }

@@ -23,13 +23,13 @@ import (
 
 // wire is one raw connection to a listener: what a test writes goes out as it is.
 type wire struct {
-	t    *testing.T
+	t    testing.TB
 	conn net.Conn
 	r    *bufio.Reader
 	n    int
 }
 
-func newWire(t *testing.T, conn net.Conn, err error) *wire {
+func newWire(t testing.TB, conn net.Conn, err error) *wire {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

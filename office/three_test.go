@@ -31,7 +31,7 @@ var officeNames = [3]string{"north", "south", "west"}
 
 // three is three real offices on loopback with one routing store, in this process.
 type three struct {
-	t     *testing.T
+	t     testing.TB
 	house *office.House
 	store *routesrv.Embedded
 	dir   string
@@ -42,13 +42,13 @@ type three struct {
 }
 
 // startThree runs them until the test ends. change, unless nil, changes each configuration first.
-func startThree(t *testing.T, change func(*office.Config)) *three {
+func startThree(t testing.TB, change func(*office.Config)) *three {
 	t.Helper()
 	return startThreeLogged(t, zerolog.Nop(), change)
 }
 
 // startThreeLogged is startThree with a log.
-func startThreeLogged(t *testing.T, log zerolog.Logger, change func(*office.Config)) *three {
+func startThreeLogged(t testing.TB, log zerolog.Logger, change func(*office.Config)) *three {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "three") // short: it holds a socket
 	if err != nil {

@@ -164,6 +164,10 @@ func (s *Server) appendTag(b []byte) []byte {
 
 // start begins a response in w. It makes no string of a tag that nobody will ask for.
 func (s *Server) start(w *sip.Writer, code int, reason string) {
+	if _, tag := s.req.Tags(); len(tag) > 0 { // it has ours already
+		w.Response(s.req, code, reason, "")
+		return
+	}
 	if s.tag == "" && s.brief() {
 		var room [16]byte
 		w.Response(s.req, code, reason, string(s.appendTag(room[:0])))

@@ -57,6 +57,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// 16.6 step 11, 16.8: Timer C, three minutes for the whole attempt, ends a call that only rings.
 func TestNoAnswer(t *testing.T) {
 	world(t, func(t *testing.T, net *network, north, south, west *office) {
 		a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)

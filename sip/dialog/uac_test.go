@@ -100,6 +100,27 @@ func TestForks(t *testing.T) {
 	})
 }
 
+// RFC 6026 7.2: for Timer M, 64*T1 after the first 2xx, one of another fork is acknowledged and ended, and the first is
+// acknowledged again; after it nothing of either is known.
+func TestTimerM(t *testing.T) {
+	run(t, 40*time.Second, func(t *testing.T, o *office) {
+		invite := o.calls(down)
+		o.Answer(invite, "200 OK", "2", "Contact: <sip:b2@10.0.0.2>")
+		o.Do(func() { o.leg.d.Ack("", nil) })
+		lines(t, "the first 2xx", o.Take(), "ACK")
+		o.hangUp()
+		o.Sleep(31900 * time.Millisecond)
+		o.Answer(invite, "200 OK", "3", "Contact: <sip:b3@10.0.0.3>")
+		sent := o.Take()
+		lines(t, "another fork in time", sent, "ACK", "BYE")
+		o.Answer(sent[1], "200 OK", "")
+		o.Sleep(200 * time.Millisecond)
+		o.Answer(invite, "200 OK", "4", "Contact: <sip:b4@10.0.0.4>")
+		o.Answer(invite, "200 OK", "2", "Contact: <sip:b2@10.0.0.2>")
+		lines(t, "after Timer M", o.Take())
+	})
+}
+
 // 2xx to an INVITE that never was ours make us send nothing.
 func TestStrangersAnswer(t *testing.T) {
 	run(t, 40*time.Second, func(t *testing.T, o *office) {

@@ -28,6 +28,7 @@ var (
 	errNoAnswer = errors.New("handler gave no answer")
 	errTooLate  = errors.New("held for too long")
 	errPanic    = errors.New("handler panicked")
+	errUntimely = errors.New("an answer for INVITE alone")
 )
 
 // Layer is all transactions of one office.

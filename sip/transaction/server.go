@@ -224,6 +224,9 @@ func (s *Server) Refuse(err error) {
 		return
 	}
 	code, reason, fields := sip.Status(err)
+	if code == 408 && s.method != sip.INVITE {
+		code, reason = 504, "" // see untimely
+	}
 	if code == 500 {
 		s.layer.log.Error().Str("event", "request.failed").Str("method", s.req.MethodText()).
 			Str("call_id", s.req.CallID()).Err(err).Msg("request failed")

@@ -58,9 +58,16 @@ func (s *Server) forgotten(code int) bool {
 	return s.method != sip.INVITE && s.flow.Transport.Stream() // Timer J is 0
 }
 
+// untimely says that only an INVITE may be answered so: of other requests nobody waits for news but 100, and a 408 comes
+// when who asked has given up, and ends the dialog of who has not (RFC 4320 4.1, 4.2).
+func untimely(code int) bool { return code == 408 || code > 100 && code < 200 }
+
 // send sends an answer and goes to the state that follows from it (17.2).
 func (s *Server) send(code int, b []byte) error {
 	l := s.layer
+	if s.method != sip.INVITE && untimely(code) {
+		return errUntimely
+	}
 	if code < 200 {
 		s.Hold()
 		s.state = proceeding

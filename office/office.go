@@ -23,6 +23,7 @@ import (
 	"github.com/siproam/siproam/media"
 	"github.com/siproam/siproam/metric"
 	"github.com/siproam/siproam/registrar"
+	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/routesrv"
 	"github.com/siproam/siproam/sip"
 	"github.com/siproam/siproam/sip/dialog"
@@ -124,7 +125,11 @@ func (o *Office) wire(cfg Config) (err error) {
 		return err
 	}
 	o.layer.OnClosed(o.reg.Closed)
-	o.reg.OnBound(o.transport.Vouch)
+	o.reg.OnBound(func(f roam.Flow, carries bool) {
+		o.transport.Vouch(f, carries)
+		o.sw.Watch(f, carries)
+	})
+	o.sw.OnSilent(o.reg.Silent)
 	o.layer.First(o.transport.Vouched, o.isEmergency)
 	mux := o.mux()
 	o.table = dialog.New(o.loop, o.layer, mux, o.log)

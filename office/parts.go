@@ -87,7 +87,7 @@ func mediaConfig(cfg Config) media.Config {
 func (o *Office) switchConfig(cfg Config) softswitch.Config {
 	return softswitch.Config{
 		Card: card(cfg), Names: names(cfg), Numbers: cfg.Numbers, ChallengeCalls: cfg.Registration.ChallengeCalls,
-		Node: o.file.Node(), Boot: o.file.Boot(),
+		Probe: cfg.Registration.Probe.D(), Node: o.file.Node(), Boot: o.file.Boot(),
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 func DefaultConfig() Config {
 	return Config{
 		Expires: roam.Duration(300 * time.Second), Min: roam.Duration(time.Minute), Max: roam.Duration(time.Hour),
-		Contacts: 5, Devices: "many", Algorithms: []string{"md5"}, ChallengeCalls: "udp",
+		Contacts: 5, Devices: "many", Algorithms: []string{"md5"}, ChallengeCalls: "udp", Offline: "tell",
 	}
 }
 
@@ -41,6 +41,12 @@ func (c *Config) Validate() error {
 	}
 	if !slices.Contains([]string{"never", "udp", "always"}, c.ChallengeCalls) {
 		say("challenge_calls: %q; want never, udp or always", c.ChallengeCalls)
+	}
+	if p := c.Probe.D(); p != 0 && p < 10*time.Second {
+		say("probe: %v; want 0s, or at least 10s", c.Probe)
+	}
+	if c.Offline != "tell" && c.Offline != "keep" {
+		say("offline: %q; want tell or keep", c.Offline)
 	}
 	if len(c.Algorithms) == 0 {
 		say("algorithms: none; want md5, sha-256 or both")

@@ -623,3 +623,63 @@ func TestInstance(t *testing.T) {
 		}
 	}
 }
+
+// TestQuietOffline: an office that keeps to itself that a visitor went offline (M13) ends the visit; home's record
+// expires by itself, and a return needs no more than any registration.
+func TestQuietOffline(t *testing.T) {
+	inWorld(t, func(w *world) {
+		south := w.offices["south"]
+		cfg := south.cfg
+		cfg.Offline = "keep"
+		w.on("south", func(s *Server) { s.Reload(cfg) })
+		p := w.phone().carry("south")
+		p.want(200)
+		w.agree("south")
+		told := 0
+		w.lose = func(_, to roam.OfficeID, m *sip.Message) bool {
+			if to == "north" && m.Method() == sip.REGISTER && m.Value(sip.Contact) != nil && m.IsRequest() {
+				told++
+			}
+			return false
+		}
+		p.expires = 0
+		p.want(200)
+		settle(time.Second)
+		w.on("south", func(s *Server) {
+			if s.here(alice) {
+				t.Error("south still has her")
+			}
+		})
+		if len(south.sw.serves) != 0 || told != 0 {
+			t.Errorf("got %v served and %d messages to home, want none", south.sw.serves, told)
+		}
+		w.on("north", func(s *Server) {
+			if at := s.users[alice].home.Location.Office; at != "south" {
+				t.Errorf("home: got %q, want south until it expires", at)
+			}
+		})
+		p.expires = 300
+		p.want(200)
+		w.agree("south")
+		p.expires = 0
+		p.want(200)
+		settle(6 * time.Minute)
+		w.agree("")
+	})
+}
+
+// TestSilent: what the softswitch says of a flow ends every registration on it, at home and away.
+func TestSilent(t *testing.T) {
+	for _, at := range []roam.OfficeID{"north", "south"} {
+		inWorld(t, func(w *world) {
+			w.phone().carry(at).want(200)
+			w.agree(at)
+			w.on(at, func(s *Server) {
+				for f := range s.flows {
+					s.Silent(f)
+				}
+			})
+			w.agree("")
+		})
+	}
+}

@@ -74,6 +74,8 @@ type Config struct {
 	Devices        string             `yaml:"devices"`         // many or one
 	Algorithms     []string           `yaml:"algorithms"`      // md5, sha-256 or both
 	ChallengeCalls string             `yaml:"challenge_calls"` // never, udp or always (used by the softswitch)
+	Probe          roam.Duration      `yaml:"probe"`           // phones are asked so often whether they live (used by the softswitch); 0s: never
+	Offline        string             `yaml:"offline"`         // tell or keep: is home told when a visitor goes offline (M13)
 	HomeSilent     roam.SilencePolicy `yaml:"-"`
 	Partners       []roam.Partner     `yaml:"-"`
 	Card           roam.Card          `yaml:"-"` // who we are
@@ -162,6 +164,7 @@ func (s *Server) configure(cfg Config) {
 	s.guard.Lifetime = max(5*time.Minute, 2*cfg.Expires.D())
 	o := s.office
 	o.Here = roam.Location{Office: cfg.Card.Office, Switch: cfg.Card.Switch, Registrar: cfg.Card.Registrar}
+	o.Quiet = cfg.Offline == "keep"
 	o.Many, o.Contacts, o.Max, o.Strict = cfg.Devices != "one", cfg.Contacts, cfg.Max.D(), cfg.Strict
 	for _, u := range s.users {
 		u.home.Profile = s.profile(&u.account)
@@ -253,6 +256,14 @@ func (s *Server) LeaseOver(ip netip.Addr) {
 		for _, user := range t.all() {
 			s.offline(user, f)
 		}
+	}
+}
+
+// Silent ends the devices of every user that f carries: nobody answers there any more (M12).
+func (s *Server) Silent(f roam.Flow) {
+	t := s.flows[f]
+	for _, user := range t.all() {
+		s.offline(user, f)
 	}
 }
 

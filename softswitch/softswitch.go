@@ -56,6 +56,7 @@ type Config struct {
 	Visitors       int           // capacity of visitors' lines; 0: 10,000
 	Calls          int           // most calls at once; 0: 10,000
 	RingFor        time.Duration // 0: 180 s (Timer C)
+	Probe          time.Duration // phones are asked about so often whether they live; 0: never
 	Node           string        // of the file: icid and CDR ids are unique by it
 	Boot           uint64
 }
@@ -81,6 +82,7 @@ type Switch struct {
 	busy     map[roam.UserID]int
 	visitors map[roam.UserID]map[roam.Device]bool
 	draining func()
+	probes   prober
 }
 
 // New makes the switch; Serve must be called with the directory and dialogs before the first request.

@@ -210,6 +210,7 @@ const (
 type Office struct {
 	Here     roam.Location          // epoch zero
 	Many     bool                   // devices: many
+	Quiet    bool                   // home is not told that a visitor went offline: its record expires (M13)
 	Strict   bool                   // a 200 to a move waits for R, see strict.go
 	Contacts int                    // bindings a user may have; 0: 5
 	Max      time.Duration          // the longest expiry; tombstones live twice as long. 0: 1 h

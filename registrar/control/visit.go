@@ -121,7 +121,7 @@ func (v Visit) Step(now time.Time, ev Event, out []Action) (Visit, []Action) {
 		}
 		to := v.Stay
 		to.Contacts = nil
-		return v.record(now, visiting{what: leave, to: to, tx: ev.Tx}, out)
+		return v.leave(now, visiting{to: to, tx: ev.Tx}, out)
 	case Due:
 		return v.due(now, out)
 	}
@@ -163,8 +163,7 @@ func (v Visit) legal(now time.Time, l Legal, out []Action) (Visit, []Action) {
 	case len(cs) == 0 && len(old) == 0:
 		return v, append(out, Answer{Tx: l.Tx, Location: v.Location})
 	case len(cs) == 0:
-		c.what = leave
-		return v.record(now, c, out)
+		return v.leave(now, c, out)
 	case refreshes:
 		if v.Owes != nil {
 			c.d = move // once home records it, it is news
@@ -190,6 +189,15 @@ func (v Visit) record(now time.Time, c visiting, out []Action) (Visit, []Action)
 	c.stage = recording
 	v.now = &c
 	return v, append(out, c.to.message(now))
+}
+
+// leave ends the visit: home is told, unless the office keeps such things to itself (M13).
+func (v Visit) leave(now time.Time, c visiting, out []Action) (Visit, []Action) {
+	c.what = leave
+	if v.Office.Quiet {
+		return v.save(c, out)
+	}
+	return v.record(now, c, out)
 }
 
 // message is the registration message for s: it lasts as long as the last of its bindings.

@@ -22,7 +22,7 @@ func (v Visit) saved(now time.Time, err error, out []Action) (Visit, []Action) {
 		return v.unsaved(now, out)
 	}
 	v.Stay, v.now = c.to, nil
-	if v.Office.Strict && c.tx != 0 && v.Location.Epoch > 0 && (c.what == begin || c.what == leave) {
+	if v.Office.Strict && c.tx != 0 && v.Location.Epoch > 0 && (c.what == begin || c.what == leave && !v.Office.Quiet) {
 		return v.publish(*c, &was, purposes[c.what], out)
 	}
 	return v.ended(now, c, &was, out)
@@ -46,7 +46,7 @@ func (v Visit) ended(now time.Time, c *visiting, was *Stay, out []Action) (Visit
 		}
 	case leave:
 		out = append(out, Release{v.User, v.Device, v.Location})
-		if report {
+		if report && !v.Office.Quiet {
 			out = append(out, Report{v.Location, purposes[leave]})
 		}
 		out = append(out, answer)
@@ -103,7 +103,7 @@ func (v Visit) due(now time.Time, out []Action) (Visit, []Action) {
 	to.Contacts = slices.DeleteFunc(slices.Clone(to.Contacts), func(c Contact) bool { return !c.Live(now) })
 	switch {
 	case len(to.Contacts) == 0 && len(v.Contacts) > 0:
-		return v.record(now, visiting{what: leave, to: to}, out)
+		return v.leave(now, visiting{to: to}, out)
 	case len(to.Contacts) < len(v.Contacts):
 		v.Contacts = to.Contacts
 		return v, v.wake(append(out, Drift{}))

@@ -41,10 +41,11 @@ func Mask(b []byte) {
 
 // parameters masks the values of proofs in one line of a digest header field.
 func parameters(line []byte) {
+	small := lower(line)
 	for _, p := range proofs {
 		at := 0
 		for {
-			i := bytes.Index(bytes.ToLower(line[at:]), []byte(p))
+			i := bytes.Index(small[at:], []byte(p))
 			if i < 0 {
 				break
 			}
@@ -66,6 +67,17 @@ func parameters(line []byte) {
 			stars(value)
 		}
 	}
+}
+
+// lower is b with ASCII capitals made small, octet for octet: bytes.ToLower makes three of one that is no UTF-8.
+func lower(b []byte) []byte {
+	small := bytes.Clone(b)
+	for i, c := range small {
+		if 'A' <= c && c <= 'Z' {
+			small[i] = c | 0x20
+		}
+	}
+	return small
 }
 
 func stars(b []byte) {

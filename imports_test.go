@@ -40,7 +40,7 @@ var allowed = map[string]string{
 	"sip/digest":        "roam seal sip",
 	"sip/transport":     "metric roam sip",
 	"sip/transaction":   "loop metric roam sip",
-	"sip/dialog":        "loop roam sip sip/transaction",
+	"sip/dialog":        "loop roam seal sip sip/transaction",
 	"sip/siptest":       "loop metric roam sip sip/dialog sip/transaction sip/transport", // for tests only
 	"roam":              "",
 	"e2e":               "",

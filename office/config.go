@@ -141,7 +141,7 @@ func overTLS(listen string) bool {
 
 // Later names the keys of versions to come.
 func (c *Config) Later() []string {
-	return []string{"$.trunks", "$.services", "$.voicemail", "$.hep", "$.webhooks", "$.registration.outbound"}
+	return []string{"$.trunks", "$.services", "$.voicemail", "$.hep", "$.webhooks"}
 }
 
 // Zone is the timezone of listings. Validate has seen that it exists.

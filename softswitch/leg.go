@@ -75,16 +75,30 @@ func (l *Leg) bye(code int, reason string) {
 	l.d.Bye(code, reason)
 }
 
-// Admit is dialog.Guard's: a request on another flow than the dialog's so far must come from
-// the same address or another flow of the same user. That an office's comes from that office
-// the dialog itself sees to.
-func (l *Leg) Admit(f *sip.Flow) bool {
-	if l.office != "" || l.flow == nil || f.Remote.Addr().Unmap() == l.flow.Remote.Addr().Unmap() {
+// Admit is dialog.Guard's: a request on another flow than the dialog's so far must come from another flow
+// of the same user, or show the flow token it was given: from the same address, or from anywhere
+// when the token has only travelled encrypted (a phone that leaves the Wi-Fi). Where an office that was
+// started again cannot know the token, the address must do. That an office's request comes from that
+// office the dialog itself sees to.
+func (l *Leg) Admit(f *sip.Flow, p dialog.Proof) bool {
+	if l.office != "" || l.flow == nil {
 		return true
 	}
-	user, found, _ := l.call.s.dir.Whose(f, []sip.AOR{sip.AOR(l.user)})
-	return found && user == l.user
+	if user, found, _ := l.call.s.dir.Whose(f, []sip.AOR{sip.AOR(l.user)}); found && user == l.user {
+		return true
+	}
+	near := f.Remote.Addr().Unmap() == l.flow.Remote.Addr().Unmap()
+	switch p {
+	case dialog.Unnamed:
+		return near
+	case dialog.Shown:
+		return near || encrypted(f) && encrypted(l.flow)
+	}
+	return false
 }
+
+// encrypted says that nobody on the way reads what f carries.
+func encrypted(f *sip.Flow) bool { return f.Transport == roam.TLS || f.Transport == roam.WSS }
 
 // other is the leg that l talks with, nil before the answer.
 func (c *Call) other(l *Leg) *Leg {

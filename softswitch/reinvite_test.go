@@ -1,6 +1,7 @@
 package softswitch
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 	"testing"
@@ -287,20 +288,25 @@ func TestInDialog(t *testing.T) {
 	})
 }
 
-// A stranger who knows the tags ends nothing; the phone itself may come back by another port.
+// A stranger who knows the tags ends nothing, not even one behind the same NAT who has not been given the flow
+// token; the phone itself may come back by another port.
 func TestStrangersBye(t *testing.T) {
+	const contact = "" // the one that the phone was given
 	for _, c := range []struct {
-		addr string
-		code int
-	}{{"203.0.113.9:5060", 403}, {"198.51.100.1:40000", 200}} {
+		addr, uri string
+		code      int
+	}{{"203.0.113.9:5060", contact, 403}, {"198.51.100.1:40000", contact, 200}, {"198.51.100.1:40000", "sip:192.0.2.1:5060", 403},
+		{"198.51.100.1:40000", "sip:AAAAAAAAAAHy5IouVzuL1OqBfIwgaiwo@192.0.2.1:5060", 403}} {
 		talking(t, func(net *network, a, b *phone) {
 			north := net.offices["north"]
 			x := net.phone("9999@north.example", c.addr)
 			callID, local, remote := a.d.ID()
 			code := 0
+			at, _ := a.d.State()
+			uri := cmp.Or(c.uri, at.Target)
 			x.do(func() {
 				x.tl.Request(transaction.Destination{Flow: net.flow(a.tr, x.addrs[0], north.addrs[0])}, func(w *sip.Writer, f *sip.Flow) error {
-					w.Request("BYE", "sip:192.0.2.1:5060")
+					w.Request("BYE", uri)
 					w.Add(sip.MaxForwards, "70")
 					w.Add(sip.From, "<sip:1001@north.example>;tag="+local)
 					w.Add(sip.To, "<sip:2001@192.0.2.1>;tag="+remote)
@@ -311,8 +317,41 @@ func TestStrangersBye(t *testing.T) {
 			})
 			net.pass(time.Second)
 			if code != c.code || (len(b.ended) == 1) != (c.code == 200) {
-				t.Errorf("BYE from %s: got %d, callee ended %v, want %d", c.addr, code, b.ended, c.code)
+				t.Errorf("BYE %s from %s: got %d, callee ended %v, want %d", uri, c.addr, code, b.ended, c.code)
 			}
 		})
+	}
+}
+
+// Who may speak in a dialog by another flow than before, by where it comes from and what it shows.
+func TestAdmit(t *testing.T) {
+	at := func(tr roam.Transport, remote string) *sip.Flow {
+		return &sip.Flow{Flow: roam.Flow{Transport: tr, Remote: netip.MustParseAddrPort(remote)}}
+	}
+	for _, c := range []struct {
+		what     string
+		was, now *sip.Flow
+		proof    dialog.Proof
+		want     bool
+	}{
+		{"another port, shown", at(roam.UDP, "192.0.2.9:1"), at(roam.UDP, "192.0.2.9:2"), dialog.Shown, true},
+		{"a neighbour behind the NAT", at(roam.UDP, "192.0.2.9:1"), at(roam.UDP, "192.0.2.9:2"), dialog.NotShown, false},
+		{"another port after a restart", at(roam.TCP, "192.0.2.9:1"), at(roam.TCP, "192.0.2.9:2"), dialog.Unnamed, true},
+		{"elsewhere after a restart", at(roam.TCP, "192.0.2.9:1"), at(roam.TCP, "192.0.2.66:2"), dialog.Unnamed, false},
+		{"elsewhere, shown by who may have read it", at(roam.UDP, "192.0.2.9:1"), at(roam.UDP, "192.0.2.66:1"), dialog.Shown, false},
+		{"elsewhere, read before", at(roam.TCP, "192.0.2.9:1"), at(roam.TLS, "192.0.2.66:1"), dialog.Shown, false},
+		{"from the Wi-Fi to a mobile network", at(roam.TLS, "192.0.2.9:1"), at(roam.TLS, "192.0.2.66:1"), dialog.Shown, true},
+		{"a page, likewise", at(roam.WSS, "192.0.2.9:1"), at(roam.WSS, "192.0.2.66:1"), dialog.Shown, true},
+		{"encrypted elsewhere, not shown", at(roam.TLS, "192.0.2.9:1"), at(roam.TLS, "192.0.2.66:1"), dialog.NotShown, false},
+	} {
+		l := &Leg{call: &Call{s: &Switch{dir: &directory{}}}, flow: c.was, user: alice}
+		if got := l.Admit(c.now, c.proof); got != c.want {
+			t.Errorf("%s: got %v, want %v", c.what, got, c.want)
+		}
+	}
+	mine := at(roam.TCP, "192.0.2.66:1")
+	l := &Leg{call: &Call{s: &Switch{dir: &directory{flows: map[netip.AddrPort][]roam.UserID{mine.Remote: {alice}}}}}, flow: at(roam.UDP, "192.0.2.9:1"), user: alice}
+	if !l.Admit(mine, dialog.NotShown) {
+		t.Error("another flow that the user has registered: got false, want true")
 	}
 }

@@ -8,12 +8,15 @@
 package dialog
 
 import (
+	"math/rand/v2"
+
 	"hash/maphash"
 
 	"github.com/rs/zerolog"
 
 	"github.com/siproam/siproam/loop"
 	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/seal"
 	"github.com/siproam/siproam/sip"
 	"github.com/siproam/siproam/sip/transaction"
 )
@@ -30,9 +33,9 @@ type Events interface {
 }
 
 // Guard is an Events that is asked whether the other end may speak on f, another flow than
-// the dialog's so far. If not, the request is refused 403 and changes nothing.
+// the dialog's so far, with what it shows. If not, the request is refused 403 and changes nothing.
 type Guard interface {
-	Admit(f *sip.Flow) bool
+	Admit(f *sip.Flow, p Proof) bool
 }
 
 // End says why a dialog, early or confirmed, is over.
@@ -56,6 +59,11 @@ type Table struct {
 	forked  *loop.Recent[struct{}]             // keys of our answered INVITEs, while a 2xx of a fork may come, and of what lost
 	waiting map[roam.Flow]map[*Dialog]struct{} // unanswered INVITEs of connections
 	live    int                                // those whose Ended has not come
+
+	stamps  *seal.Stamps // of flow tokens
+	tokens  uint64       // given
+	room    []byte       // scratch: a Contact
+	bound   []byte       // scratch: what a token binds
 	seed    maphash.Seed
 	scratch []byte
 }
@@ -67,7 +75,7 @@ const lateMost = 1 << 19
 // New makes a table. What belongs to no dialog goes to next; an in-dialog request
 // (To tag) that matches none is answered 481.
 func New(l *loop.Loop, tl *transaction.Layer, next transaction.Handler, log zerolog.Logger) *Table {
-	t := &Table{loop: l, tl: tl, next: next, log: log,
+	t := &Table{loop: l, tl: tl, next: next, log: log, stamps: seal.NewStamps(), tokens: rand.Uint64(),
 		dialogs: map[uint64]*Dialog{}, forked: loop.NewRecent[struct{}](l, 64*transaction.T1, lateMost), // a forking proxy may bring a 2xx that long (13.2.2.4)
 		waiting: map[roam.Flow]map[*Dialog]struct{}{}, seed: maphash.MakeSeed()}
 	tl.Stray(t.stray)
@@ -138,7 +146,8 @@ type Dialog struct {
 	seq           uint32 // CSeq of our last request
 
 	flow   *sip.Flow
-	byFlow bool // the other end is reached by flow, not by its Contact
+	named  *sip.Flow // by the token in our last Contact, nil: none was given
+	byFlow bool      // the other end is reached by flow, not by its Contact
 
 	client    *transaction.Client // our first INVITE while it is unanswered
 	server    *transaction.Server // theirs while it is unanswered

@@ -137,6 +137,9 @@ func (d *Dialog) contactOn(f *sip.Flow) string {
 	if d.contact != nil {
 		return d.contact(f)
 	}
+	if f.Partner == "" {
+		return string(d.flowContact(f))
+	}
 	return "<sip:" + f.Here + transportOf(f) + ">"
 }
 
@@ -144,6 +147,10 @@ func (d *Dialog) contactOn(f *sip.Flow) string {
 func (d *Dialog) addContact(w *sip.Writer, f *sip.Flow) {
 	if d.contact != nil {
 		w.Add(sip.Contact, d.contact(f))
+		return
+	}
+	if f.Partner == "" {
+		w.AddBytes(sip.Contact, d.flowContact(f))
 		return
 	}
 	w.Add(sip.Contact, "<sip:", f.Here, transportOf(f), ">")

@@ -11,7 +11,7 @@ import (
 
 // request takes a request of this dialog (12.2.2). An error is the answer.
 func (d *Dialog) request(tx *transaction.Server, req *sip.Message) error {
-	if err := d.admit(req.Flow); err != nil {
+	if err := d.admit(req); err != nil {
 		return err
 	}
 	p := d.from(req)
@@ -44,15 +44,16 @@ func (d *Dialog) request(tx *transaction.Server, req *sip.Message) error {
 	return nil
 }
 
-// admit asks whether who sent something by f may speak for the other end.
-func (d *Dialog) admit(f *sip.Flow) error {
+// admit asks whether who sent req may speak for the other end.
+func (d *Dialog) admit(req *sip.Message) error {
+	f := req.Flow
 	switch {
 	case d.flow == nil || d.flow.Flow == f.Flow:
 		return nil
 	case d.flow.Partner != f.Partner:
 		return roam.NoDialog
 	}
-	if g, asked := d.events.(Guard); asked && !g.Admit(f) {
+	if g, asked := d.events.(Guard); asked && !g.Admit(f, d.proof(req)) {
 		return roam.NotAllowed
 	}
 	return nil

@@ -24,7 +24,7 @@ func TestOurInvite(t *testing.T) {
 	run(t, 40*time.Second, func(t *testing.T, o *office) {
 		invite := o.calls(down)
 		for _, want := range []string{"INVITE sip:b@192.0.2.9 SIP/2.0\r\n", "\r\nFrom: \"Al\" <sip:a@example.org>;tag=", "\r\nTo: <sip:b@example.org>\r\n",
-			"\r\nCSeq: 1 INVITE\r\n", "\r\nContact: <sip:192.0.2.1:5060>\r\n", "\r\nMax-Forwards: 70\r\n", "\r\n\r\nhi"} {
+			"\r\nCSeq: 1 INVITE\r\n", "\r\nContact: <sip:", "@192.0.2.1:5060>\r\n", "\r\nMax-Forwards: 70\r\n", "\r\n\r\nhi"} {
 			if !strings.Contains(invite.Text, want) {
 				t.Errorf("no %q in\n%s", want, invite.Text)
 			}

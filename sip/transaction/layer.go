@@ -78,7 +78,7 @@ func NewLayer(lo *loop.Loop, s Sender, m *metric.Set, log zerolog.Logger) *Layer
 		servers: map[uint64]*Server{}, merged: map[uint64]*Server{},
 		clients: map[uint64]*attempt{}, byFlow: map[roam.Flow]map[*attempt]struct{}{},
 		answered: newLeftover(lo, timerJ), confirmed: newLeftover(lo, timerI),
-		kept: loop.NewRecent[packet](lo, timerJ, leftoversMost), refused: loop.NewRecent[packet](lo, timerD, leftoversMost),
+		kept: loop.NewRecent[packet](lo, timerJ, packetsMost), refused: loop.NewRecent[packet](lo, timerD, packetsMost),
 		noTCP: map[string]time.Time{}, settled: loop.NewRecent[struct{}](lo, timerK, leftoversMost)}
 	repeated := m.Counter("sip_retransmissions_total", "Messages sent again, or received again and absorbed.", "direction")
 	l.repeatedOut, l.repeatedIn = repeated.With("out"), repeated.With("in")

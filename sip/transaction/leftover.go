@@ -19,6 +19,9 @@ import (
 // is not repeated once its 100 has arrived (17.1.1.2).
 const leftoversMost = 1 << 19
 
+// packetsMost is how many answers and ACKs are kept as they were, some 30 MB; few are.
+const packetsMost = 1 << 16
+
 // answer is what a repetition of an answered request gets: nothing when code is 0, else what the first one got,
 // written again from the repetition, which is the same request. tag is our To tag, unless it has one.
 type answer struct {

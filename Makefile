@@ -1,11 +1,12 @@
 # make test    everything, with real phones        make check   vet, staticcheck, -race, cross-compiling
 # make build   ./siproam                           make fuzz    60 s a target       make bench   against Kamailio
+# make soak    floods beside good calls
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/siproam/siproam/cli.Version=$(VERSION)
 PREFIX  ?= /usr/local
 GO      ?= go
 
-.PHONY: build test unit endpoints check fuzz fuzz-short bench install dist clean
+.PHONY: build test unit endpoints check soak fuzz fuzz-short bench install dist clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o siproam .
@@ -43,6 +44,10 @@ fuzz-short:
 
 bench:
 	scripts/bench
+
+# Floods of 20,000 messages a second for DUR (120) seconds beside good calls; KINDS="register invite all ..."
+soak:
+	scripts/soak
 
 install: build
 	install -D -m 755 siproam $(DESTDIR)$(PREFIX)/bin/siproam

@@ -39,6 +39,9 @@ const (
 	loopAsks  = 1024
 )
 
+// guess is how many messages a wrong password counts for: by default an address has 40 guesses at once, then 10 a second.
+const guess = 50
+
 // Office is one office. New makes it, Run runs it once.
 type Office struct {
 	Seed *Seed // nil: none; set before Run
@@ -130,6 +133,7 @@ func (o *Office) wire(cfg Config) (err error) {
 		o.sw.Watch(f, carries)
 	})
 	o.sw.OnSilent(o.reg.Silent)
+	o.reg.OnFailed(func(f roam.Flow) { o.transport.Charge(f, guess) })
 	o.layer.First(o.transport.Vouched, o.isEmergency)
 	mux := o.mux()
 	o.table = dialog.New(o.loop, o.layer, mux, o.log)

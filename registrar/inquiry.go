@@ -52,9 +52,15 @@ func (s *Server) registerOther(tx *transaction.Server, req *sip.Message, u sip.U
 		return err
 	}
 	s.own(&r)
+	stranger := s.stranger(req.Flow)
+	if stranger && !s.questions.begin() {
+		tx.Busy("questions")
+		return nil
+	}
 	in := &inquiry{r: r}
 	in.r.Tx = s.hold(tx, kindOf(&r, "visited"), func(w *wait, a control.Answer) error { return s.inquired(w, in, a) })
 	in.tx = s.waits[in.r.Tx].tx
+	s.waits[in.r.Tx].stranger = stranger
 	s.router.Identify(aor, func(user roam.UserID, home roam.OfficeID, err error) { s.identified(in, u, user, home, err) })
 	return nil
 }
@@ -85,11 +91,10 @@ func (s *Server) identified(in *inquiry, u sip.URI, user roam.UserID, home roam.
 		}
 	}
 	if err == nil && home == s.cfg.Card.Office || err != nil && s.ownName(u.Host) {
-		w := s.waits[in.r.Tx]
+		w := s.waited(in.r.Tx)
 		if w == nil {
 			return
 		}
-		delete(s.waits, in.r.Tx)
 		err := error(nil)
 		if known := s.users[user]; known != nil {
 			err = s.registerHome(w.tx, req, known)
@@ -107,6 +112,13 @@ func (s *Server) identified(in *inquiry, u sip.URI, user roam.UserID, home roam.
 	if err != nil {
 		s.refuse(in.r.Tx, err)
 		return
+	}
+	if w := s.waits[in.r.Tx]; w != nil && w.stranger {
+		if !s.questions.about(home) {
+			s.waited(in.r.Tx).tx.Busy("questions")
+			return
+		}
+		w.home = home
 	}
 	in.q.User, in.home = user, home
 	if in.r.Device == "" {
@@ -147,11 +159,10 @@ func (s *Server) room(p *roam.Partner, user roam.UserID, d roam.Device) error {
 
 // refuse ends a wait with an error that is more than a Refusal.
 func (s *Server) refuse(id uint64, err error) {
-	w := s.waits[id]
+	w := s.waited(id)
 	if w == nil {
 		return
 	}
-	delete(s.waits, id)
 	s.counted(w.kind, err, w.began)
 	w.tx.Refuse(err)
 }

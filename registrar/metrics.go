@@ -108,4 +108,5 @@ func (s *Server) failed(reason string, user string, f *sip.Flow) {
 		return
 	}
 	e.Str("remote_ip", f.Remote.Addr().Unmap().String()).Uint16("remote_port", f.Remote.Port()).Msg("login refused")
+	s.onFailed(f.Flow)
 }

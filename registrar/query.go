@@ -203,8 +203,15 @@ func (s *Server) Authenticate(req *sip.Message, user roam.UserID, done func(roam
 		return
 	}
 	q := identity{home: v.visit.Home.Office, at: v.visit.Home.Registrar, user: user, method: method, uri: uri, value: string(value), device: v.visit.Device}
-	f := req.Flow
+	f, counted := req.Flow, s.stranger(req.Flow)
+	if counted && !s.questions.ask(q.home) {
+		s.loop.Later(func() { done(user, roam.TooBusy) })
+		return
+	}
 	s.identityQuery(q, func(res *sip.Message, err error) {
+		if counted {
+			s.questions.end(q.home)
+		}
 		switch {
 		case err != nil:
 			err = roam.HomeSilent

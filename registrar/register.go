@@ -282,6 +282,9 @@ type wait struct {
 	kind  string
 	began time.Time
 	done  func(*wait, control.Answer) error
+
+	stranger bool          // it counts among Server.questions
+	home     roam.OfficeID // and for that one
 }
 
 // hold keeps tx until a core answers; done then answers it, or returns the refusal.
@@ -291,13 +294,25 @@ func (s *Server) hold(tx *transaction.Server, kind string, done func(*wait, cont
 	return s.last
 }
 
+// waited takes the wait that id names; nil: nobody waits.
+func (s *Server) waited(id uint64) *wait {
+	w := s.waits[id]
+	if w == nil {
+		return nil
+	}
+	delete(s.waits, id)
+	if w.stranger {
+		s.questions.end(w.home)
+	}
+	return w
+}
+
 // answer ends a wait. An Answer that nobody waits for is none.
 func (s *Server) answer(a control.Answer) {
-	w := s.waits[a.Tx]
+	w := s.waited(a.Tx)
 	if w == nil {
 		return
 	}
-	delete(s.waits, a.Tx)
 	if w.tx.Answered() { // it waited too long
 		return
 	}

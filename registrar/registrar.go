@@ -114,6 +114,9 @@ type Server struct {
 	flows    map[roam.Flow]tenants      // whose bindings a flow carries
 	ended    map[roam.Flow]bool         // connections that are gone, and have bindings
 	onBound  func(roam.Flow, bool)      // never nil
+	onFailed func(roam.Flow)            // likewise
+
+	questions questions
 
 	order    []roam.UserID    // of users; see sorted
 	waits    map[uint64]*wait // requests that wait for a core's Answer
@@ -139,7 +142,7 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Swit
 		users: map[roam.UserID]*subscriber{}, names: map[string]*subscriber{}, visitors: map[roam.UserID][]*visitor{},
 		guests: map[roam.OfficeID]int{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{},
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),
-		onBound: func(roam.Flow, bool) {},
+		onBound: func(roam.Flow, bool) {}, onFailed: func(roam.Flow) {}, questions: questions{offices: map[roam.OfficeID]int{}},
 	}
 	s.count(m)
 	if err := s.loadKeys(context.Background()); err != nil {

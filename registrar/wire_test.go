@@ -503,8 +503,8 @@ func (w *world) agree(o roam.OfficeID) {
 			if id != "north" && s.here(alice) != (id == o) {
 				w.t.Errorf("%s has alice as visitor: %v, want %v", id, s.here(alice), id == o)
 			}
-			if len(s.waits) > 0 {
-				w.t.Errorf("%s: %d requests wait for ever", id, len(s.waits))
+			if len(s.waits) > 0 || s.questions.all != 0 || len(s.questions.offices) > 0 {
+				w.t.Errorf("%s: %d requests wait for ever, %+v", id, len(s.waits), s.questions)
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/siproam/siproam/loop"
 	"github.com/siproam/siproam/roam"
 )
 
@@ -72,6 +73,9 @@ func away(err error) bool {
 func (s *Store) refuse(err error) error {
 	if err == nil || err == roam.StoreAway {
 		return err
+	}
+	if err == loop.ErrFull { // it has been asked too much already
+		return roam.TooBusy
 	}
 	if !away(err) {
 		s.complain("routes.odd", err)

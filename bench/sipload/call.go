@@ -90,7 +90,7 @@ func (w *worker) callResponse(i int, op *operation, step, code int, m []byte) {
 
 // listenCallee answers calls at the callee's port until it is closed.
 func listenCallee(o *options, to *net.UDPAddr) (*net.UDPConn, error) {
-	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: o.callee})
+	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(o.source), Port: o.callee})
 	if err != nil {
 		return nil, err
 	}
@@ -112,11 +112,11 @@ func listenCallee(o *options, to *net.UDPAddr) (*net.UDPConn, error) {
 			m := buf[:n]
 			switch {
 			case bytes.HasPrefix(m, []byte("INVITE ")):
-				c.WriteToUDPAddrPort(reply(m, "180 Ringing", ""), from)
-				c.WriteToUDPAddrPort(reply(m, "200 OK", sdp), from)
+				c.WriteToUDPAddrPort(reply(m, c.LocalAddr(), "180 Ringing", ""), from)
+				c.WriteToUDPAddrPort(reply(m, c.LocalAddr(), "200 OK", sdp), from)
 			case bytes.HasPrefix(m, []byte("ACK ")), bytes.HasPrefix(m, []byte("SIP/2.0 ")):
 			default:
-				c.WriteToUDPAddrPort(reply(m, "200 OK", ""), from)
+				c.WriteToUDPAddrPort(reply(m, c.LocalAddr(), "200 OK", ""), from)
 			}
 		}
 	}()
@@ -124,7 +124,7 @@ func listenCallee(o *options, to *net.UDPAddr) (*net.UDPConn, error) {
 }
 
 // reply answers m.
-func reply(m []byte, status, body string) []byte {
+func reply(m []byte, here net.Addr, status, body string) []byte {
 	b := append([]byte("SIP/2.0 "), status...)
 	b = append(b, '\r', '\n')
 	for _, line := range bytes.Split(m, []byte("\r\n"))[1:] {
@@ -143,7 +143,7 @@ func reply(m []byte, status, body string) []byte {
 			break
 		}
 	}
-	b = append(b, "Contact: <sip:callee@127.0.0.1:5090>\r\n"...)
+	b = fmt.Appendf(b, "Contact: <sip:callee@%s>\r\n", here)
 	if body != "" {
 		b = append(b, "Content-Type: application/sdp\r\n"...)
 	}

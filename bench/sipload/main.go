@@ -10,6 +10,9 @@
 // With -move each REGISTER of reg and rereg brings another Contact of the same phone (+sip.instance), which
 // takes the place of the one before. With -store the CPU time of the server's Redis is counted, too.
 //
+// flood sends messages of a kind at -rate and waits for nothing. With -pace the other work is an open loop: so
+// many begin per second, however long each takes.
+//
 // reg and rereg are measured once every user has registered and -warm has passed: what a phone's first
 // REGISTER costs is first's to tell. With -every a line is printed for each such part of -dur.
 package main
@@ -34,12 +37,15 @@ type options struct {
 	pid, store                            int
 	register, move                        bool
 	label                                 string
+	source, kind, nonce                   string
+	rate                                  int
+	pace                                  float64
 }
 
 func main() {
 	var o options
 	flag.StringVar(&o.target, "target", "127.0.0.1:5060", "the server's UDP address")
-	flag.StringVar(&o.mode, "mode", "reg", "reg, rereg, call, first, hold or trickle")
+	flag.StringVar(&o.mode, "mode", "reg", "reg, rereg, call, first, hold, trickle or flood")
 	flag.StringVar(&o.realm, "realm", "bench.test", "domain and realm")
 	flag.StringVar(&o.format, "format", "u%05d", "user name of user n")
 	flag.StringVar(&o.password, "password", "secret", "every user's password")
@@ -56,6 +62,10 @@ func main() {
 	flag.IntVar(&o.store, "store", 0, "the server's Redis: its CPU time is accounted by itself")
 	flag.BoolVar(&o.move, "move", false, "reg, rereg: another Contact each time")
 	flag.BoolVar(&o.register, "register", false, "call: register callers and callee first")
+	flag.StringVar(&o.source, "source", "127.0.0.1", "our address")
+	flag.Float64Var(&o.pace, "pace", 0, "begin so many operations per second in all, while there is room in the window; 0: as many as end")
+	flag.StringVar(&o.kind, "kind", "register", "flood: register, password, visitor, invite, options, bye, ack, response, garbage, half or all")
+	flag.IntVar(&o.rate, "rate", 20000, "flood: messages per second")
 	flag.StringVar(&o.label, "label", "", "printed first")
 	flag.Parse()
 	if err := run(&o); err != nil {
@@ -100,6 +110,9 @@ func run(o *options) error {
 	to, err := net.ResolveUDPAddr("udp", o.target)
 	if err != nil {
 		return err
+	}
+	if o.mode == "flood" {
+		return flood(o, to)
 	}
 	if o.talks() {
 		answer, err := listenCallee(o, to)
@@ -205,8 +218,8 @@ func (l *load) print(o *options, took time.Duration, cost, store cpu, kib int) {
 	slices.Sort(c.took)
 	n := c.done.Swap(0)
 	each := float64(n) / 1000
-	fmt.Printf("%-22s %-6s ops/s=%-8.0f failed=%-4d repeated=%-5d cpu_s/1000=%-8.5f user=%-8.5f system=%-8.5f p50_us=%-6d p99_us=%-7d rss_MiB=%-4d store_s/1000=%.5f\n",
-		o.label, o.mode, float64(n)/took.Seconds(), c.failed.Swap(0), c.repeat.Swap(0),
+	fmt.Printf("%-22s %-6s ops/s=%-8.0f done=%-6d failed=%-4d repeated=%-5d cpu_s/1000=%-8.5f user=%-8.5f system=%-8.5f p50_us=%-6d p99_us=%-7d rss_MiB=%-4d store_s/1000=%.5f\n",
+		o.label, o.mode, float64(n)/took.Seconds(), n, c.failed.Swap(0), c.repeat.Swap(0),
 		(cost.user+cost.system)/each, cost.user/each, cost.system/each,
 		c.took[len(c.took)/2].Microseconds(), c.took[len(c.took)*99/100].Microseconds(), kib/1024, (store.user+store.system)/each)
 	c.took = c.took[:0]

@@ -54,13 +54,15 @@ type worker struct {
 	open     int           // of those that end by themselves, not yet ended
 	round    chan struct{} // closed when every user had a turn, or every call stands
 	over     bool
+	idle     []int     // slots that wait for their time; with -pace
+	due      time.Time // of the next one
 	count    *tally
 	stop     *atomic.Bool
 	run      string
 }
 
 func newWorker(o *options, id int, to *net.UDPAddr, count *tally, stop *atomic.Bool) (*worker, error) {
-	conn, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: o.first + id}, to)
+	conn, err := net.DialUDP("udp", &net.UDPAddr{IP: net.ParseIP(o.source), Port: o.first + id}, to)
 	if err != nil {
 		return nil, err
 	}
@@ -72,19 +74,34 @@ func newWorker(o *options, id int, to *net.UDPAddr, count *tally, stop *atomic.B
 
 // loop keeps the window full until stop, then lets what is under way end.
 func (w *worker) loop() {
+	w.due = time.Now()
 	for i := range w.slots {
 		w.begin(i)
 	}
+	wait := tick
+	if w.o.pace > 0 {
+		wait = time.Millisecond
+	}
 	buf := make([]byte, 16384)
-	w.conn.SetReadDeadline(time.Now().Add(tick))
+	w.conn.SetReadDeadline(time.Now().Add(wait))
 	for check := time.Now(); ; {
 		n, err := w.conn.Read(buf)
 		if err == nil && bytes.HasPrefix(buf[:n], []byte("SIP/2.0 ")) {
 			w.response(buf[:n])
 		}
-		if now := time.Now(); err != nil || now.Sub(check) > tick {
+		for len(w.idle) > 0 && !time.Now().Before(w.due) && !w.stop.Load() {
+			i := w.idle[0]
+			w.idle = w.idle[1:]
+			w.due = w.due.Add(time.Duration(float64(w.o.sockets) / w.o.pace * float64(time.Second)))
+			w.start(i)
+		}
+		now := time.Now()
+		if err != nil || wait < tick {
+			w.conn.SetReadDeadline(now.Add(wait))
+		}
+		if now.Sub(check) > tick {
 			check = now
-			w.conn.SetReadDeadline(now.Add(tick))
+			w.conn.SetReadDeadline(now.Add(wait))
 			if !w.repeat(now) && w.stop.Load() {
 				return
 			}
@@ -101,13 +118,22 @@ func (w *worker) share() int {
 	return (all + w.o.sockets - 1 - w.id) / w.o.sockets
 }
 
-// begin starts a new operation in slot i, unless there is no more to do.
+// begin starts a new operation in slot i, unless there is no more to do; with -pace when its time comes.
 func (w *worker) begin(i int) {
 	done := w.o.once() && w.begun >= w.share()
 	if w.stop.Load() || done {
 		w.slots[i].last = nil
 		return
 	}
+	if w.o.pace > 0 {
+		w.slots[i].last = nil
+		w.idle = append(w.idle, i)
+		return
+	}
+	w.start(i)
+}
+
+func (w *worker) start(i int) {
 	w.begun++
 	w.open++
 	op := &w.slots[i]

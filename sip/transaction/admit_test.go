@@ -276,10 +276,12 @@ func TestStranger(t *testing.T) {
 			if strings.Join(got, " ") != strings.Join(c.want, " ") {
 				t.Errorf("%s got %v, want %v", c.name, got, c.want)
 			}
+			first := tx
 			o.In(c.flow, request("INVITE", "z9hG4bKa", "", "")) // a lost answer is asked for again
-			if got := o.One().Line()[8:11]; got != "407" {
-				t.Errorf("%s, repeated: got %s, want 407", c.name, got)
+			if kept := c.want[0] == "100"; kept && (tx != first || o.One().Line()[8:11] != "407") || !kept && (tx == first || tx.ToTag() != first.ToTag()) {
+				t.Errorf("%s, repeated: the same transaction %v; tags %s, %s", c.name, tx == first, first.ToTag(), tx.ToTag())
 			}
+			o.Do(func() { tx.Refuse(roam.NotAllowed) })
 		})
 	}
 	pressed(t, func(t *testing.T, o *office, _ *int) {

@@ -225,7 +225,7 @@ func (l *Layer) begin(m *sip.Message) {
 	defer l.done(tx)
 	tx.key = key
 	if m.ToTag() == "" && l.underWay() >= l.room(m) {
-		l.full(tx)
+		tx.Busy("transactions")
 		return
 	}
 	if l.isMerged(m) {
@@ -241,15 +241,6 @@ func (l *Layer) begin(m *sip.Message) {
 	case !tx.held:
 		tx.Refuse(errNoAnswer)
 	}
-}
-
-// full refuses what the table has no room for.
-func (l *Layer) full(tx *Server) {
-	l.overload.Add(1, "transactions")
-	if tx.req.Method() == sip.REGISTER && !tx.flow.Transport.Stream() {
-		return
-	}
-	tx.Refuse(&sip.Refused{Why: roam.TooBusy, Fields: []sip.Field{{Name: sip.RetryAfter, Value: retryAfter()}}})
 }
 
 // isMerged says that a request has come by another way already, with another branch

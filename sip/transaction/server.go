@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/siproam/siproam/loop"
+	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
 )
 
@@ -141,12 +142,12 @@ func (s *Server) Request() *sip.Message { return s.req }
 func (s *Server) Flow() *sip.Flow { return s.flow }
 
 // ToTag is the tag every answer of this transaction carries, unless the request had one.
-// It is random; the one of what is answered without state is the same for every
+// It is random; the one of what is answered without state, as strangers are, is the same for every
 // repetition of the request (8.2.7).
 func (s *Server) ToTag() string {
 	switch {
 	case s.tag != "":
-	case s.brief():
+	case s.brief() || !s.proven():
 		s.tag = string(s.appendTag(nil))
 	default:
 		s.tag = NewTag()
@@ -218,9 +219,13 @@ func (s *Server) Reply(code int, fields ...sip.Field) error {
 	return err
 }
 
-// Refuse answers err as sip.Status has it. A second final answer is not sent.
+// Refuse answers err as sip.Status has it, roam.TooBusy as Busy does. A second final answer is not sent.
 func (s *Server) Refuse(err error) {
 	if s.Answered() {
+		return
+	}
+	if why, plain := err.(roam.Refusal); plain && why == roam.TooBusy {
+		s.Busy("busy")
 		return
 	}
 	code, reason, fields := sip.Status(err)
@@ -241,6 +246,17 @@ func (s *Server) Refuse(err error) {
 		}
 	}
 	_ = s.Respond(w) // a lost connection is no news here
+}
+
+// Busy refuses the request because there is too much to do already, and counts why: 503, with a Retry-After that is
+// spread, and nothing for a REGISTER over UDP: Timer E repeats it, and phones ignore Retry-After on it.
+func (s *Server) Busy(reason string) {
+	s.layer.overload.Add(1, reason)
+	if s.method == sip.REGISTER && !s.flow.Transport.Stream() {
+		s.gone()
+		return
+	}
+	s.Refuse(&sip.Refused{Why: roam.TooBusy, Fields: []sip.Field{{Name: sip.RetryAfter, Value: retryAfter()}}})
 }
 
 // OnCancel has fn called when a CANCEL matches, after that was answered 200; at the end of this

@@ -47,12 +47,14 @@ func (s *Server) gone() {
 
 // forgotten says that an answer with code ends the transaction at once (8.2.7). What is refused
 // in its turn outside a dialog changed nothing and would be refused again, so that a flood
-// finds nothing to fill.
+// finds nothing to fill; so does a stranger's INVITE, which no timer of ours repeats an answer to.
 func (s *Server) forgotten(code int) bool {
 	switch {
 	case s.brief() || s.method == sip.CANCEL:
 		return true
 	case !s.held && code >= 300 && (code == 481 || s.req.ToTag() == ""):
+		return true
+	case s.method == sip.INVITE && code >= 300 && !s.proven():
 		return true
 	}
 	return s.method != sip.INVITE && s.flow.Transport.Stream() // Timer J is 0
@@ -100,7 +102,7 @@ func (s *Server) send(code int, b []byte) error {
 		}
 		s.last = append(s.last[:0], b...)
 		l.loop.Set(&s.end, timerH, s)
-		if !s.flow.Transport.Stream() && s.proven() {
+		if !s.flow.Transport.Stream() {
 			s.wait = T1
 			l.loop.Set(&s.repeat, T1, s)
 		}

@@ -258,6 +258,16 @@ func (l *limiter) tell(from netip.Addr, now int64) {
 // first when there is too much to do. It is called in pairs, from any goroutine.
 func (t *Transport) Vouch(f roam.Flow, carries bool) { t.limit.vouch(t.limit.key(f), carries) }
 
+// Charge takes n messages more from the bucket of a flow, for something that should be rarer than messages are.
+func (t *Transport) Charge(f roam.Flow, n int) {
+	l := t.limit
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.free(f.Remote.Addr()) {
+		l.spend(f.Remote.Addr(), l.key(f), l.now(), n, true)
+	}
+}
+
 // Vouched says that f is one of those.
 func (t *Transport) Vouched(f roam.Flow) bool {
 	l := t.limit

@@ -107,6 +107,27 @@ func TestWait(t *testing.T) {
 	})
 }
 
+// What is charged is missing later.
+func TestCharge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &Transport{limit: newLimiter(smallRates, nil, zerolog.Nop())}
+		f := roam.Flow{Transport: roam.UDP, Remote: stranger}
+		tr.Charge(f, 3)
+		if got := tr.limit.burst(stranger); got != 2 {
+			t.Errorf("%d admitted after 3 were charged, want 2", got)
+		}
+		tr.Charge(f, 1000)
+		time.Sleep(5 * time.Second) // more is never owed
+		if got := tr.limit.burst(stranger); got != 0 {
+			t.Errorf("%d admitted, want 0", got)
+		}
+		time.Sleep(time.Second / 2)
+		if got := tr.limit.burst(stranger); got != 5 {
+			t.Errorf("%d admitted half a second later, want 5", got)
+		}
+	})
+}
+
 // The table stays as it is however many sources there are, and whoever is over his rate stays in it.
 func TestManySources(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -121,13 +121,13 @@ func flood(o *options, to *net.UDPAddr) error {
 
 // someNonce is one that the server would take; "" when it gives none.
 func someNonce(o *options, to *net.UDPAddr) string {
-	a := account{}
+	a := account{name: fmt.Sprintf(o.format, 0)}
 	own, err := net.DialUDP("udp", nil, to)
 	if err != nil {
 		return ""
 	}
 	defer own.Close()
-	own.Write(registerMessage(nil, o, &a, fmt.Sprintf(o.format, 0), own.LocalAddr().String(), cookie+"nonce"))
+	own.Write(registerMessage(nil, o, &a, own.LocalAddr().String(), cookie+"nonce", "nonce"))
 	own.SetReadDeadline(time.Now().Add(time.Second))
 	buf := [4096]byte{}
 	n, _ := own.Read(buf[:])

@@ -14,9 +14,9 @@ var ErrFull = errors.New("loop full")
 
 // Loop is one event loop. Post may be called from anywhere, everything else from the loop.
 type Loop struct {
-	in      chan func()   // full: Post returns ErrFull, the caller answers 503 or drops
-	asks    chan struct{} // one place per question under way; full: done gets ErrFull
-	stopped chan struct{} // closed when Run has returned
+	lanes   [lanes]chan func() // full: PostTo returns ErrFull, the caller answers 503 or drops
+	asks    chan struct{}      // one place per question under way; full: done gets ErrFull
+	stopped chan struct{}      // closed when Run has returned
 	timers  timers
 	began   time.Time // timers count from here
 	now     time.Time
@@ -26,10 +26,25 @@ type Loop struct {
 	caught  func(v any, stack []byte)
 }
 
-// New makes a loop that holds at most queue posts and asks questions at once.
+// Lane is a queue of posts. What waits in an earlier one goes first, however long that takes.
+type Lane uint8
+
+// The lanes. What the office itself has to do goes in Middle.
+const (
+	First Lane = iota
+	Middle
+	Last
+	lanes
+)
+
+// New makes a loop that holds at most queue posts in each lane and asks questions at once.
 func New(queue, asks int) *Loop {
 	now := time.Now()
-	return &Loop{in: make(chan func(), queue), asks: make(chan struct{}, asks), stopped: make(chan struct{}), began: now, now: now}
+	l := &Loop{asks: make(chan struct{}, asks), stopped: make(chan struct{}), began: now, now: now}
+	for i := range l.lanes {
+		l.lanes[i] = make(chan func(), queue)
+	}
+	return l
 }
 
 // Watch has turn told how long each turn took, and caught given each panic with its stack. It is
@@ -49,18 +64,36 @@ func (l *Loop) Run(ctx context.Context) {
 		if len(l.timers) > 0 {
 			wait = time.Duration(l.timers[0].at - l.nanos()) // one runtime timer, however many are set
 		}
-		alarm.Reset(wait)
-		select {
-		case <-ctx.Done():
+		fn, more := l.next(ctx, alarm, wait)
+		if !more {
 			return
-		case fn := <-l.in:
-			l.now = time.Now()
+		}
+		l.now = time.Now()
+		if fn != nil {
 			l.guard(fn)
-		case <-alarm.C:
-			l.now = time.Now()
 		}
 		l.finish()
 	}
+}
+
+// next is the next post, or nil after wait; more is false when ctx has ended. Nobody else takes from the lanes,
+// so that what is seen to be there can be had.
+func (l *Loop) next(ctx context.Context, alarm *time.Timer, wait time.Duration) (fn func(), more bool) {
+	for _, lane := range l.lanes[:Last] {
+		if len(lane) > 0 {
+			return <-lane, ctx.Err() == nil
+		}
+	}
+	alarm.Reset(wait)
+	select {
+	case <-ctx.Done():
+		return nil, false
+	case fn = <-l.lanes[First]:
+	case fn = <-l.lanes[Middle]:
+	case fn = <-l.lanes[Last]:
+	case <-alarm.C:
+	}
+	return fn, true
 }
 
 // finish is the rest of a turn: due timers, what Later queued, and the ends of turns.
@@ -106,9 +139,12 @@ func (l *Loop) catch() {
 }
 
 // Post queues fn, from any goroutine. It never blocks: a full queue is ErrFull.
-func (l *Loop) Post(fn func()) error {
+func (l *Loop) Post(fn func()) error { return l.PostTo(Middle, fn) }
+
+// PostTo is Post in a lane.
+func (l *Loop) PostTo(lane Lane, fn func()) error {
 	select {
-	case l.in <- fn:
+	case l.lanes[lane] <- fn:
 		return nil
 	default:
 		return ErrFull
@@ -119,7 +155,7 @@ func (l *Loop) Post(fn func()) error {
 func (l *Loop) Do(ctx context.Context, fn func()) error {
 	done := make(chan struct{})
 	select {
-	case l.in <- func() { defer close(done); fn() }:
+	case l.lanes[Middle] <- func() { defer close(done); fn() }:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-l.stopped:
@@ -137,9 +173,12 @@ func (l *Loop) Do(ctx context.Context, fn func()) error {
 
 // Deliver queues fn from another goroutine that may wait for a place: the end of a
 // question, a commit. It gives up when the loop has ended.
-func (l *Loop) Deliver(fn func()) {
+func (l *Loop) Deliver(fn func()) { l.DeliverTo(Middle, fn) }
+
+// DeliverTo is Deliver in a lane.
+func (l *Loop) DeliverTo(lane Lane, fn func()) {
 	select {
-	case l.in <- fn:
+	case l.lanes[lane] <- fn:
 	case <-l.stopped:
 	}
 }

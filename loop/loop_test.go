@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,4 +107,31 @@ func TestFullIsSaid(t *testing.T) {
 	if err := l.Post(func() {}); err != ErrFull {
 		t.Errorf("got %v, want ErrFull", err)
 	}
+}
+
+// What waits in an earlier lane goes first; the end is seen however much waits.
+func TestLanes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(3, 1)
+		var order []int
+		for i, lane := range []Lane{Last, Middle, First, Last, Middle, First} {
+			if err := l.PostTo(lane, func() { order = append(order, i) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop := run(t, l)
+		synctest.Wait()
+		if want := []int{2, 5, 1, 4, 0, 3}; !slices.Equal(order, want) {
+			t.Errorf("ran %v, want %v", order, want)
+		}
+		var again func()
+		again = func() { l.PostTo(First, again) }
+		again()
+		stop()
+		for l.PostTo(First, func() {}) == nil {
+		}
+		if err := l.Post(func() {}); err != nil {
+			t.Errorf("a full lane fills another: %v", err)
+		}
+	})
 }

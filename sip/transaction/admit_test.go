@@ -223,7 +223,7 @@ func TestLaneWait(t *testing.T) {
 			{0, 300, 0}, {50, 200, 0}, // one window
 			{60, 250, 200}, {40, 220, 200}, // the next: all of the first had waited
 			{10, 10, 10}, {10, 300, 10}, // it is made up for
-			{100, 90, 10}, {101, 80, 90}, {101, 70, 80},
+			{100, 90, 10}, {101, 80, 80}, {101, 70, 70}, {101, 90, 70},
 		} {
 			time.Sleep(c.after * time.Millisecond)
 			l.began(1, time.Now().Add(-c.waited*time.Millisecond))

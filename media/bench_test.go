@@ -34,7 +34,7 @@ func BenchmarkRelay(b *testing.B) {
 func BenchmarkPass(b *testing.B) {
 	r, _ := newRelay(b, 2)
 	br, _, _ := answered(b, r)
-	s := br.legs["A"].streams[0]
+	s := br.find("A").streams[0]
 	pkt, at := packet(1, 0), s.media.signalled
 	b.ReportAllocs()
 	for b.Loop() {

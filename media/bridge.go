@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +19,7 @@ type Bridge struct {
 	opened time.Time
 
 	mu     sync.Mutex // guards the fields below and all that legs hold
-	legs   map[string]*leg
+	legs   []*leg
 	a, b   *leg      // who hear each other; nil: not known yet
 	joined time.Time // zero: not answered
 	heard  time.Time // last RTP or RTCP that was accepted
@@ -81,7 +82,7 @@ func (b *Bridge) take(d *description, from, to *leg, peer, toPeer Peer) []byte {
 		f.learnRates(sec.payloads)
 		t.learnRates(sec.payloads)
 		ports[i] = uint16(t.ports.port)
-		if len(t.origins.addrs) == 0 { // it may send before it answers
+		if t.origins.n == 0 { // it may send before it answers
 			t.origins.set(&b.relay.machine, toPeer.Signal.Unmap().WithZone(""))
 		}
 	}
@@ -93,15 +94,25 @@ func (b *Bridge) take(d *description, from, to *leg, peer, toPeer Peer) []byte {
 
 // leg is the leg of that name, made when it is new.
 func (b *Bridge) leg(name string) *leg {
-	l := b.legs[name]
+	l := b.find(name)
 	if l == nil {
 		var id [8]byte
 		_, _ = rand.Read(id[:])
 		l = &leg{name: name}
 		l.origin.session = binary.BigEndian.Uint64(id[:]) >> 1 // some phones read it as signed
-		b.legs[name] = l
+		b.legs = append(b.legs, l)
 	}
 	return l
+}
+
+// find is the leg of that name, nil when there is none.
+func (b *Bridge) find(name string) *leg {
+	for _, l := range b.legs {
+		if l.name == name {
+			return l
+		}
+	}
+	return nil
 }
 
 // other is the leg that hears l.
@@ -167,7 +178,7 @@ func (b *Bridge) openPorts(d *description, from, to *leg, peer, toPeer Peer) err
 // trim takes away the ports of streams that are no longer used: rejected by their own leg, or by
 // all legs that could hear them. The caller puts them back, without the lock.
 func (b *Bridge) trim() (unused []*pair) {
-	a := b.legs["A"]
+	a := b.find("A")
 	for _, l := range b.legs {
 		for i, s := range l.streams {
 			if s.ports != nil && (s.rejected || l != a && rejected(a, i) || l == a && b.allReject(i)) {
@@ -207,7 +218,7 @@ func (b *Bridge) Join(leg string) {
 		if b.joined.IsZero() {
 			b.joined = time.Now()
 		}
-		for _, l := range b.legs {
+		for _, l := range slices.Clone(b.legs) {
 			if l != b.a && l != b.b {
 				unused = append(unused, b.forget(l)...)
 			}
@@ -222,7 +233,7 @@ func (b *Bridge) Join(leg string) {
 func (b *Bridge) Drop(leg string) {
 	b.mu.Lock()
 	var unused []*pair
-	if l := b.legs[leg]; l != nil {
+	if l := b.find(leg); l != nil {
 		unused = append(b.forget(l), b.trim()...)
 	}
 	b.mu.Unlock()
@@ -231,7 +242,7 @@ func (b *Bridge) Drop(leg string) {
 
 // forget takes a leg out; the caller puts its ports back, without the lock.
 func (b *Bridge) forget(l *leg) (unused []*pair) {
-	delete(b.legs, l.name)
+	b.legs = slices.DeleteFunc(b.legs, func(x *leg) bool { return x == l })
 	if l == b.a || l == b.b {
 		b.a, b.b = nil, nil
 	}

@@ -88,7 +88,7 @@ func TestLatchesToWhereThePhoneSendsFrom(t *testing.T) {
 	hear(t, nat, 12, '4')
 
 	br.mu.Lock() // a second later it may: the phone has got another port from its NAT
-	br.legs["A"].streams[0].media.heard = time.Now().Add(-relatchAfter)
+	br.find("A").streams[0].media.heard = time.Now().Add(-relatchAfter)
 	br.mu.Unlock()
 	sendTo(t, other, a.relay, packet(2, '5'))
 	hear(t, b.rtp, 12, '5')
@@ -153,7 +153,7 @@ func TestThirdPartyIsNotHeard(t *testing.T) {
 		t.Errorf("a stranger counted: %+v", st)
 	}
 	br.mu.Lock()
-	latched := br.legs["A"].streams[0].media.latched
+	latched := br.find("A").streams[0].media.latched
 	br.mu.Unlock()
 	if latched.IsValid() {
 		t.Errorf("latched to %s", latched)
@@ -378,7 +378,7 @@ func TestPortsRestAndRunOut(t *testing.T) {
 	if used, _, _ := r.Ports(); used != 8 {
 		t.Errorf("%d ports, want 8: what was opened in vain is given back", used)
 	}
-	ports := map[int]bool{first.legs["A"].streams[0].ports.port: true, first.legs["B1"].streams[0].ports.port: true}
+	ports := map[int]bool{first.find("A").streams[0].ports.port: true, first.find("B1").streams[0].ports.port: true}
 	first.Close()
 	second.Close()
 	_, a, b := answered(t, r) // little has rested: one pair is fresh, the other the longest resting

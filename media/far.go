@@ -45,16 +45,18 @@ func (p *path) latch(src netip.AddrPort, now time.Time) bool {
 
 // origins is the addresses that a leg's packets may come from.
 type origins struct {
-	addrs   []netip.Addr // of its SDP and its signalling
-	machine bool         // one of them is this machine's, so all of its are meant
+	addrs   [3]netip.Addr // of its SDP and its signalling; n of them
+	n       int
+	machine bool // one of them is this machine's, so all of its are meant
 }
 
-// set takes the addresses anew; invalid ones are left out.
+// set takes the addresses anew, three at most; invalid ones are left out.
 func (o *origins) set(m *machine, addrs ...netip.Addr) {
-	o.addrs, o.machine = o.addrs[:0], false
+	*o = origins{}
 	for _, a := range addrs {
 		if a.IsValid() && !a.IsUnspecified() {
-			o.addrs = append(o.addrs, a)
+			o.addrs[o.n] = a
+			o.n++
 			o.machine = o.machine || m.has(a)
 		}
 	}
@@ -63,7 +65,7 @@ func (o *origins) set(m *machine, addrs ...netip.Addr) {
 // allow says that a packet may come from a.
 func (o *origins) allow(m *machine, a netip.Addr) bool {
 	a = a.WithZone("")
-	for _, b := range o.addrs {
+	for _, b := range o.addrs[:o.n] {
 		if a == b {
 			return true
 		}

@@ -30,13 +30,13 @@ type stream struct {
 	control  path
 	origins  origins
 	addr     netip.Addr // its SDP's, kept while that says 0.0.0.0
-	rates    map[uint8]uint32
+	rates    clocks
 	tally    tally
 }
 
 func (l *leg) stream(i int) *stream {
 	for len(l.streams) <= i {
-		l.streams = append(l.streams, &stream{leg: l, index: len(l.streams), rates: map[uint8]uint32{}})
+		l.streams = append(l.streams, &stream{leg: l, index: len(l.streams)})
 	}
 	return l.streams[i]
 }
@@ -92,8 +92,36 @@ func (s *section) control() netip.AddrPort {
 // learnRates notes the RTP clocks of a stream; both sides of it use them.
 func (s *stream) learnRates(payloads []payload) {
 	for _, p := range payloads {
-		s.rates[p.number] = p.rate
+		s.rates.learn(p)
 	}
+}
+
+// clocks is the RTP clocks, Hz, of the payload types of a stream: two or three, so a list is smaller than a map.
+type clocks []clock
+
+type clock struct {
+	kind uint8
+	rate uint32
+}
+
+func (c *clocks) learn(p payload) {
+	for i := range *c {
+		if (*c)[i].kind == p.number {
+			(*c)[i].rate = p.rate
+			return
+		}
+	}
+	*c = append(*c, clock{p.number, p.rate})
+}
+
+// of is the clock of a payload type, 8 kHz or what RFC 3551 says when no SDP named it.
+func (c clocks) of(kind uint8) (rate uint32) {
+	for _, k := range c {
+		if k.kind == kind {
+			return k.rate
+		}
+	}
+	return static(kind).rate
 }
 
 // admit says that a packet from src on path p is the far end's, and latches it.

@@ -109,7 +109,7 @@ func bound(r *Relay) (n int) {
 func TestPairsStayBound(t *testing.T) {
 	r, _ := newRelay(t, 8, func(c *Config) { c.Rest = 1 })
 	br, a, _ := answered(t, r)
-	port, first := a.relay.Port(), map[*pair]bool{br.legs["A"].streams[0].ports: true, br.legs["B1"].streams[0].ports: true}
+	port, first := a.relay.Port(), map[*pair]bool{br.find("A").streams[0].ports: true, br.find("B1").streams[0].ports: true}
 	br.Close()
 	if free(int(port), 2) {
 		t.Errorf("port %d is not bound while it rests", port)
@@ -118,7 +118,7 @@ func TestPairsStayBound(t *testing.T) {
 		t.Errorf("ports %d %d %d, want 0 16 0", used, free, resting)
 	}
 	br, a, b := answered(t, r)
-	if !first[br.legs["A"].streams[0].ports] || !first[br.legs["B1"].streams[0].ports] {
+	if !first[br.find("A").streams[0].ports] || !first[br.find("B1").streams[0].ports] {
 		t.Error("other pairs were bound while these had rested")
 	}
 	a.send('1')
@@ -158,7 +158,7 @@ func TestTheLastCallIsNotHeardInTheNext(t *testing.T) {
 	}
 	st := next.State()
 	next.mu.Lock()
-	s := next.legs["A"].streams[0]
+	s := next.find("A").streams[0]
 	if st.A.Packets != 0 || st.B.Packets != 0 || !st.Heard.IsZero() || s.media.latched.IsValid() || s.tally.source != 0 {
 		t.Errorf("the next call begins with %+v, latched to %s, source %x", st, s.media.latched, s.tally.source)
 	}

@@ -99,7 +99,7 @@ func (r *Relay) count(m *metric.Set) {
 // called once, on a goroutine of media's, when after [Bridge.Join] nothing has come from either
 // side for Idle (IdleOnHold while held). Errors are [roam.NoCapacity]: no ports for another call, or closed.
 func (r *Relay) Open(call string, silent func()) (*Bridge, error) {
-	b := &Bridge{relay: r, call: call, silent: silent, opened: time.Now(), legs: map[string]*leg{}}
+	b := &Bridge{relay: r, call: call, silent: silent, opened: time.Now()}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed || len(r.pool.free)+r.pool.bound < 2 {

@@ -19,7 +19,7 @@ type origin struct {
 // RTP port (0: rejected), RTCP being the port above. ICE goes, as the relay is the only candidate; a
 // hold by 0.0.0.0 stays one (RFC 3264 8.4). Everything else stays as it was.
 func (o *origin) rewrite(d *description, told netip.Addr, ports []uint16) []byte {
-	w := &writer{told: told}
+	w := writer{told: told, out: make([]byte, 0, d.size+128)}
 	w.session(d.session)
 	for i, s := range d.streams {
 		w.stream(s, ports[i])
@@ -28,8 +28,11 @@ func (o *origin) rewrite(d *description, told netip.Addr, ports []uint16) []byte
 		o.version++
 		o.last = hash
 	}
-	from := "o=- " + strconv.FormatUint(o.session, 10) + " " + strconv.FormatUint(o.version, 10) + " IN " + connection(told) + "\r\n"
-	return slices.Insert(w.out, w.origin, []byte(from)...)
+	var room [128]byte
+	from := strconv.AppendUint(append(room[:0], "o=- "...), o.session, 10)
+	from = strconv.AppendUint(append(from, ' '), o.version, 10)
+	from = append(appendConnection(append(from, ' '), told), "\r\n"...)
+	return slices.Insert(w.out, w.origin, from...)
 }
 
 var bodySeed = maphash.MakeSeed()
@@ -64,7 +67,12 @@ func (w *writer) session(lines []line) {
 }
 
 func (w *writer) stream(s *section, port uint16) {
-	w.put('m', s.media+" "+strconv.Itoa(int(port))+" "+s.proto+" "+strings.Join(s.formats, " "))
+	w.out = append(append(append(w.out, "m="...), s.media...), ' ')
+	w.out = append(append(strconv.AppendUint(w.out, uint64(port), 10), ' '), s.proto...)
+	for _, f := range s.formats {
+		w.out = append(append(w.out, ' '), f...)
+	}
+	w.out = append(w.out, "\r\n"...)
 	connected := false
 	for _, l := range s.lines[1:] {
 		switch {
@@ -90,15 +98,15 @@ func (w *writer) connect(value string, connected *bool) {
 	if a, _ := parseConnection(value); a.IsValid() && a.IsUnspecified() {
 		addr = a // on hold
 	}
-	w.put('c', "IN "+connection(addr))
+	w.out = append(appendConnection(append(w.out, "c="...), addr), "\r\n"...)
 }
 
 func (w *writer) rtcp(port uint16, named bool) {
-	value := "rtcp:" + strconv.Itoa(int(port))
+	w.out = strconv.AppendUint(append(w.out, "a=rtcp:"...), uint64(port), 10)
 	if named {
-		value += " IN " + connection(w.told)
+		w.out = appendConnection(append(w.out, ' '), w.told)
 	}
-	w.put('a', value)
+	w.out = append(w.out, "\r\n"...)
 }
 
 // keep writes l as it came, unless it would lead the far end around the relay.
@@ -121,10 +129,10 @@ func pathAttribute(value string) bool {
 	return strings.HasPrefix(name, "ice-")
 }
 
-// connection is "IP4 192.0.2.1".
-func connection(a netip.Addr) string {
+// appendConnection appends "IN IP4 192.0.2.1".
+func appendConnection(b []byte, a netip.Addr) []byte {
 	if a.Is6() {
-		return "IP6 " + a.String()
+		return a.AppendTo(append(b, "IN IP6 "...))
 	}
-	return "IP4 " + a.String()
+	return a.AppendTo(append(b, "IN IP4 "...))
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unique"
 
 	"github.com/siproam/siproam/roam"
 )
@@ -25,6 +26,7 @@ type line struct {
 // description is an SDP body as lines, in the order they came. Lines that mean nothing to us stay
 // as they are: a relay that understands all of SDP breaks the phones that do not.
 type description struct {
+	size    int // of the body
 	session []line
 	streams []*section
 }
@@ -58,8 +60,17 @@ func parse(body []byte) (*description, error) {
 	if len(body) > maxBody || bytes.IndexByte(body, 0) >= 0 {
 		return nil, roam.NotAcceptable
 	}
-	d := &description{}
-	var version, lines int
+	d := &description{size: len(body)}
+	var version, lines, began int
+	all := make([]line, 0, min(bytes.Count(body, []byte{'\n'})+1, maxLines)) // one slice, which its parts share
+	end := func() {
+		if n := len(d.streams); n > 0 {
+			d.streams[n-1].lines = all[began:]
+		} else {
+			d.session = all
+		}
+		began = len(all)
+	}
 	for text := range strings.Lines(string(body)) {
 		text = strings.TrimRight(text, "\r\n")
 		if text == "" {
@@ -78,10 +89,12 @@ func parse(body []byte) (*description, error) {
 		case l.kind == 'v':
 			version++
 		case l.kind == 'm':
+			end()
 			d.streams = append(d.streams, &section{})
 		}
-		d.add(l)
+		all = append(all, l)
 	}
+	end()
 	if version != 1 || len(d.streams) > maxStreams {
 		return nil, roam.NotAcceptable
 	}
@@ -98,14 +111,6 @@ func parseLine(text string) (l line, ok bool) {
 		}
 	}
 	return line{text[0], strings.TrimSpace(text[2:])}, true
-}
-
-func (d *description) add(l line) {
-	if n := len(d.streams); n > 0 {
-		d.streams[n-1].lines = append(d.streams[n-1].lines, l)
-		return
-	}
-	d.session = append(d.session, l)
 }
 
 // understand fills in what the relay must know of each stream.
@@ -157,6 +162,7 @@ func (s *section) parseMedia(value string) bool {
 	if !s.rtp() {
 		return true
 	}
+	s.payloads = make([]payload, 0, len(s.formats))
 	for _, format := range s.formats {
 		n, err := strconv.ParseUint(format, 10, 7)
 		if err != nil {
@@ -234,8 +240,10 @@ func (s *section) noteRtpmap(arg string) {
 		return
 	}
 	for i := range s.payloads {
-		if s.payloads[i].number == uint8(n) {
-			s.payloads[i].name, s.payloads[i].rate = name, uint32(rate)
+		if p := &s.payloads[i]; p.number == uint8(n) {
+			if p.rate = uint32(rate); p.name != name {
+				p.name = unique.Make(name).Value() // a call keeps it, and would keep the whole body with it
+			}
 		}
 	}
 }
@@ -243,8 +251,15 @@ func (s *section) noteRtpmap(arg string) {
 // parseConnection reads "IN IP4 192.0.2.1". The address is invalid for a host name: such a phone
 // is heard at its signalling address, and sent to once it was heard.
 func parseConnection(value string) (addr netip.Addr, ok bool) {
-	f := strings.Fields(value)
-	if len(f) != 3 || !strings.EqualFold(f[0], "IN") {
+	var f [4]string
+	n := 0
+	for word := range strings.FieldsSeq(value) {
+		if f[n] = word; n == 3 {
+			break
+		}
+		n++
+	}
+	if n != 3 || f[3] != "" || !strings.EqualFold(f[0], "IN") {
 		return addr, false
 	}
 	six := strings.EqualFold(f[1], "IP6")

@@ -1,6 +1,7 @@
 package media
 
 import (
+	"slices"
 	"time"
 
 	"github.com/siproam/siproam/roam"
@@ -75,7 +76,7 @@ func (b *Bridge) Close() State {
 	}
 	b.final, b.closed = b.state(), true
 	var unused []*pair
-	for _, l := range b.legs {
+	for _, l := range slices.Clone(b.legs) {
 		unused = append(unused, b.forget(l)...)
 	}
 	final := b.final

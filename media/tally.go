@@ -37,7 +37,7 @@ func headerOctets(pkt []byte) int {
 
 // add counts one packet that came at arrival, a time since some fixed moment. rates is the RTP clock
 // of each payload type, Hz.
-func (t *tally) add(pkt []byte, arrival time.Duration, rates map[uint8]uint32) {
+func (t *tally) add(pkt []byte, arrival time.Duration, rates clocks) {
 	t.packets++
 	if n := headerOctets(pkt); n < len(pkt) {
 		t.octets += uint64(len(pkt) - n)
@@ -45,11 +45,7 @@ func (t *tally) add(pkt []byte, arrival time.Duration, rates map[uint8]uint32) {
 	t.count(binary.BigEndian.Uint32(pkt[8:]), binary.BigEndian.Uint16(pkt[2:]))
 	kind := pkt[1] & 0x7f
 	if t.clock == 0 || kind != t.kind {
-		rate, found := rates[kind]
-		if !found {
-			rate = static(kind).rate
-		}
-		t.kind, t.clock, t.timed = kind, rate, false
+		t.kind, t.clock, t.timed = kind, rates.of(kind), false
 	}
 	t.time(binary.BigEndian.Uint32(pkt[4:]), arrival)
 }

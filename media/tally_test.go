@@ -65,7 +65,7 @@ func TestJitter(t *testing.T) {
 			if i%2 == 1 {
 				at += by
 			}
-			tl.add(p, at, map[uint8]uint32{96: clock})
+			tl.add(p, at, clocks{{96, clock}})
 		}
 		var side roam.Traffic
 		tl.addTo(&side)

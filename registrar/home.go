@@ -40,7 +40,7 @@ func (s *Server) do(u *subscriber, a control.Action) {
 	case control.Save:
 		u.turn.drift = false
 		a.Kept.Version = docVersion
-		doc := any(a.Kept)
+		doc := any(&a.Kept)
 		if u.removed {
 			doc = nil
 		}
@@ -50,7 +50,7 @@ func (s *Server) do(u *subscriber, a control.Action) {
 			if !u.home.Busy() && !u.removed {
 				kept := u.home.Kept
 				kept.Version = docVersion
-				s.put(putHome, dropHome, kept, s.drifted, string(u.home.User))
+				s.put(putHome, dropHome, &kept, s.drifted, string(u.home.User))
 			}
 		})
 	case control.Report:

@@ -331,8 +331,12 @@ func (s *Server) registered(w *wait, user roam.UserID, home roam.OfficeID, r *co
 	if len(r.Contacts) > 0 {
 		contact = r.Contacts[0].Target.URI
 	}
+	e := s.log.Info()
+	if !e.Enabled() {
+		return
+	}
 	f := w.tx.Flow()
-	s.log.Info().Str("event", "register.ok").Str("user", string(user)).Str("kind", w.kind).Str("home", string(home)).
+	e.Str("event", "register.ok").Str("user", string(user)).Str("kind", w.kind).Str("home", string(home)).
 		Str("visited", string(s.cfg.Card.Office)).Str("contact", contact).Str("device", string(r.Device)).
 		Str("remote_ip", f.Remote.Addr().Unmap().String()).Int64("dur_ms", s.loop.Now().Sub(w.began).Milliseconds()).Msg("registration changed")
 }

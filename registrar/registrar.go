@@ -99,6 +99,7 @@ type Server struct {
 	office *control.Office
 	guard  digest.Guard
 	signer *seal.Signer
+	row    []byte           // of a subscriber, while it is made
 	asked  control.Register // of the REGISTER being served: what most need for a moment only
 	agents agents
 	epochs epochs

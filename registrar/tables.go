@@ -192,7 +192,7 @@ func (s *Server) put(q, drop string, doc any, done func(error), keys ...any) {
 	if doc == nil {
 		change = func(tx store.Tx) error { _, err := tx.Exec(drop, keys...); return err }
 	} else {
-		b, err := marshal(doc) // here, on the loop: doc may change later
+		b, err := s.marshal(doc) // here, on the loop: doc may change later
 		if err != nil {
 			s.loop.Later(func() { done(err) })
 			return
@@ -206,6 +206,14 @@ func (s *Server) put(q, drop string, doc any, done func(error), keys ...any) {
 }
 
 // marshal is doc as a row holds it.
+func (s *Server) marshal(doc any) (string, error) {
+	if k, often := doc.(*control.Kept); often {
+		s.row = k.AppendJSON(s.row[:0])
+		return string(s.row), nil
+	}
+	return marshal(doc)
+}
+
 func marshal(doc any) (string, error) {
 	b, err := json.Marshal(doc)
 	return string(b), err

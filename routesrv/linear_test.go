@@ -110,7 +110,8 @@ func operate(ctx context.Context, c *redis.Client, script *redis.Script, in aske
 		return said{register: register{at.Epoch, at.Office}}
 	}
 	r := &report{user: in.user, at: roam.Location{Epoch: in.epoch, Office: in.office, Switch: "sip:s", Registrar: "sip:r"}, why: "test"}
-	got, err := script.Run(ctx, c, []string{locKey(in.user), epKey(in.user), movesKey(in.user)}, (&Store{}).arguments(r)...).Slice()
+	argv := new(words).command(ctx, "", "", r).Args()[6:]
+	got, err := script.Run(ctx, c, []string{locKey(in.user), epKey(in.user), movesKey(in.user)}, argv...).Result()
 	if err != nil {
 		return said{unknown: true}
 	}

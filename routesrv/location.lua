@@ -5,8 +5,8 @@
 -- It applies what has a higher epoch than any before, or the same epoch and office: a
 -- repetition. All else is refused. Epoch 0 asks for one to be drawn, for a user whose home
 -- draws none. No office removes: the record stays, as the word of that epoch.
--- It returns {1, the epoch, the fields and values that stand but were not given}, or {0, the highest epoch,
--- the location's fields and values}.
+-- It returns "epoch move" when it applies, or {1, epoch, fields and values} when some of those
+-- stand that were not given; when it refuses {0, the highest epoch, fields and values}.
 local loc, ep, moves = KEYS[1], KEYS[2], KEYS[3]
 local user, epoch, office = ARGV[1], ARGV[2], ARGV[3]
 
@@ -37,14 +37,13 @@ if n > at then
 end
 local record = {'ver', '1', 'epoch', epoch, 'move', string.format('%.0f', move), 'office', office}
 local names = {'sw', 'reg', 'dev', 'since', 'sig'}
-local stands = {'move', record[6]}
+local stands = false
 for i = 1, #names do
   if ARGV[3 + i] ~= '' then
     record[#record + 1] = names[i]
     record[#record + 1] = ARGV[3 + i]
   elseif n == at and is[3 + i] then
-    stands[#stands + 1] = names[i]
-    stands[#stands + 1] = is[3 + i]
+    stands = true
   end
 end
 redis.call('HSET', loc, unpack(record))
@@ -54,4 +53,7 @@ redis.call('EXPIRE', moves, ARGV[11])
 if n > at or (is[4] or '') ~= ARGV[4] or (is[5] or '') ~= ARGV[5] or (is[6] or '') ~= ARGV[6] then
   redis.call('PUBLISH', 'roam:ev', user .. ' ' .. epoch .. ' ' .. office)
 end
-return {1, epoch, stands}
+if stands then
+  return {1, epoch, redis.call('HGETALL', loc)}
+end
+return epoch .. ' ' .. record[6]

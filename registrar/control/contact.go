@@ -42,8 +42,8 @@ func lease(d roam.Device) bool { return strings.HasPrefix(string(d), "mac:") }
 // bind is steps 6 and 7 of RFC 3261 10.3 on the bindings of one device: what they are after r, all
 // of it or, with a refusal, nothing. old stays as it is.
 func (o *Office) bind(now time.Time, old []Contact, r *Register) (next []Contact, d degree, why roam.Refusal) {
-	next = slices.Clone(old)
-	touched := make([]bool, len(next), len(next)+len(r.Contacts))
+	next = append(make([]Contact, 0, len(old)+len(r.Contacts)), old...)
+	touched := make([]bool, len(next), cap(next))
 	for _, c := range r.Contacts {
 		c.CallID, c.CSeq = r.CallID, r.CSeq
 		c.Until = now.Add(c.Grant)
@@ -101,12 +101,12 @@ func (o *Office) replace(next []Contact, touched []bool, r *Register, d degree) 
 	if !slices.ContainsFunc(r.Contacts, func(c Contact) bool { return c.Grant > 0 }) {
 		return next, d, roam.OK
 	}
-	kept := next[:0:0]
+	kept := next[:0] // next is a copy of bind's
 	for i, e := range next {
 		same := slices.ContainsFunc(r.Contacts, func(c Contact) bool { return c.Grant > 0 && c.RegID == e.RegID })
 		gone := !touched[i] && (instance(r.Device) && same || !o.Many && e.CallID != r.CallID)
 		if gone && e.CallID == r.CallID && r.CSeq <= e.CSeq {
-			return next, nothing, roam.Stale
+			return nil, nothing, roam.Stale
 		}
 		if gone {
 			d = move

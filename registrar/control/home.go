@@ -18,7 +18,8 @@ type Home struct {
 	said    roam.Epoch // R was seen to hold our location of this epoch; see told
 }
 
-// change is one move under way. Readers see the old Kept until it is saved.
+// change is one move under way. Readers see the old Kept until it is saved. It belongs to the newest state, whose
+// steps write in it.
 type change struct {
 	stage  stage
 	tx     uint64 // 0: nobody waits
@@ -28,7 +29,8 @@ type change struct {
 	why    string
 	drift  bool // something else changed meanwhile
 	// With Office.Strict:
-	was     *Kept        // what stood before; nil: nothing was written
+	written bool         // it is on the disk
+	was     Kept         // if so, what stood before
 	rounds  int          // how often R was found to be above us
 	refused roam.Refusal // R did not acknowledge it
 }
@@ -48,8 +50,19 @@ func (h *Home) Contacts() []Contact {
 // Refresh is the short way for a REGISTER that changes nothing but an expiry: no allocation, no disk,
 // no R. Step begins with it, so the two cannot differ.
 func (h *Home) Refresh(now time.Time, r *Register) bool {
-	if h.now != nil || len(r.Contacts) != 1 || !h.told() {
+	e := h.refreshed(now, r)
+	if e == nil {
 		return false
+	}
+	c := &r.Contacts[0]
+	e.CSeq, e.Grant, e.Until = r.CSeq, c.Grant, now.Add(c.Grant)
+	return true
+}
+
+// refreshed is the binding of which r's one Contact is a refresh, nil when it is none.
+func (h *Home) refreshed(now time.Time, r *Register) *Contact {
+	if h.now != nil || len(r.Contacts) != 1 || !h.told() {
+		return nil
 	}
 	c := &r.Contacts[0]
 	for i := range h.At {
@@ -60,12 +73,11 @@ func (h *Home) Refresh(now time.Time, r *Register) bool {
 		for j := range p.Contacts {
 			e := &p.Contacts[j]
 			if e.Target.URI == c.Target.URI && e.CallID == r.CallID && r.CSeq > e.CSeq && c.Grant > 0 && e.Live(now) && e.same(c) {
-				e.CSeq, e.Grant, e.Until = r.CSeq, c.Grant, now.Add(c.Grant)
-				return true
+				return e
 			}
 		}
 	}
-	return false
+	return nil
 }
 
 // same says that c says nothing new of e.
@@ -113,7 +125,7 @@ func (h Home) Step(now time.Time, ev Event, out []Action) (Home, []Action) {
 		if ev.Why != roam.OK {
 			return h.refuse(ev.Why, out)
 		}
-		return h.save(*h.now, out)
+		return h.save(h.now, out)
 	case Saved:
 		if h.now == nil || h.now.stage != saving && h.now.stage != returning {
 			return h, out
@@ -136,8 +148,9 @@ func (h Home) Step(now time.Time, ev Event, out []Action) (Home, []Action) {
 
 // register is RFC 3261 10.3 from step 5 on.
 func (h Home) register(now time.Time, r *Register, out []Action) (Home, []Action) {
-	h.At = cloneAt(h.At)
-	if h.Refresh(now, r) || len(r.Contacts) == 0 && !r.Star {
+	if h.refreshed(now, r) != nil || len(r.Contacts) == 0 && !r.Star {
+		h.At = cloneAt(h.At)
+		h.Refresh(now, r)
 		return h, h.wake(append(out, Answer{Tx: r.Tx, Location: h.Location}))
 	}
 	adds := slices.ContainsFunc(r.Contacts, func(c Contact) bool { return c.Grant > 0 })
@@ -153,12 +166,12 @@ func (h Home) register(now time.Time, r *Register, out []Action) (Home, []Action
 	case r.Away && h.Office.Strict:
 		return h, append(out, Answer{Tx: r.Tx, Why: roam.StoreAway, Location: h.Location})
 	}
-	c := change{stage: allocating, tx: r.Tx, device: r.Device, to: to, why: "registered"}
+	c := &change{stage: allocating, tx: r.Tx, device: r.Device, to: to, why: "registered"}
 	if !adds {
 		c.why = "de-registered"
 		return h.save(c, out)
 	}
-	h.now = &c
+	h.now = c
 	return h, append(out, Allocate{roam.Line{User: h.User, Epoch: to.Location.Epoch, Profile: h.Profile, Targets: h.targets(&to, r.Device)}})
 }
 
@@ -257,8 +270,8 @@ func (h *Home) empty(now time.Time, to *Kept, next roam.Epoch) {
 }
 
 // save begins the commit of c.
-func (h Home) save(c change, out []Action) (Home, []Action) {
+func (h Home) save(c *change, out []Action) (Home, []Action) {
 	c.stage = saving
-	h.now = &c
+	h.now = c
 	return h, append(out, Save{c.to})
 }

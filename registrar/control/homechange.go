@@ -12,13 +12,13 @@ import (
 func (h Home) saved(now time.Time, err error, out []Action) (Home, []Action) {
 	c, was := h.now, h.Kept
 	switch {
-	case err != nil && c.was != nil: // R is above us, and we cannot follow
+	case err != nil && c.written: // R is above us, and we cannot follow
 		return h.giveBack(now, out)
 	case err != nil:
 		h, out = h.refuse(roam.NoCapacity, out)
 		return h, append(out, Wake{now.Add(backoff(1))}) // an expiry must be tried again
 	case h.Office.Strict && c.tx != 0:
-		return h.publish(*c, out)
+		return h.publish(c, out)
 	}
 	h.Kept, h.now = c.to, nil
 	return h.ended(now, c, &was, out)
@@ -36,7 +36,7 @@ func (h Home) ended(now time.Time, c *change, was *Kept, out []Action) (Home, []
 		}
 	}
 	if c.tx != 0 {
-		out = append(out, Answer{Tx: c.tx, Why: c.refused, Location: h.Location, Grant: c.grant, Changed: c.refused == roam.OK && (c.was != nil || c.stage == saving)})
+		out = append(out, Answer{Tx: c.tx, Why: c.refused, Location: h.Location, Grant: c.grant, Changed: c.refused == roam.OK && (c.written || c.stage == saving)})
 	}
 	if h.Location.Epoch != was.Location.Epoch && c.stage != publishing {
 		out = append(out, Report{h.Location, c.why})
@@ -73,7 +73,7 @@ func (h Home) rise(now time.Time, out []Action) (Home, []Action) {
 	}
 	to := h.clone(now)
 	to.Location.Epoch = h.above + 1
-	return h.save(change{to: to, why: "repaired"}, out)
+	return h.save(&change{to: to, why: "repaired"}, out)
 }
 
 // settled strikes out what was acknowledged, and waits before the next try of what was not.
@@ -84,11 +84,7 @@ func (h Home) settled(now time.Time, ev Settled, out []Action) (Home, []Action) 
 	}
 	c := *h.now // what is on its way to the disk must not be overwritten by what was
 	c.to.Owed, c.drift = h.settle(now, c.to.Owed, ev), true
-	if c.was != nil {
-		was := *c.was
-		was.Owed = h.settle(now, was.Owed, ev)
-		c.was = &was
-	}
+	c.was.Owed = h.settle(now, c.was.Owed, ev)
 	h.now = &c
 	return h, out
 }
@@ -131,7 +127,7 @@ func (h Home) offline(now time.Time, ev Offline, out []Action) (Home, []Action) 
 	default:
 		return h, out
 	}
-	return h.save(change{device: ev.Device, to: to, why: cmp.Or(ev.Why, "offline")}, out)
+	return h.save(&change{device: ev.Device, to: to, why: cmp.Or(ev.Why, "offline")}, out)
 }
 
 // due ends what has expired and repeats what was not acknowledged.
@@ -157,7 +153,7 @@ func (h Home) due(now time.Time, ev Due, out []Action) (Home, []Action) {
 	}
 	to.At = slices.DeleteFunc(to.At, func(p Presence) bool { return len(p.Contacts) == 0 })
 	h.relocate(now, &to, device, ev.Next)
-	return h.save(change{device: device, to: to, why: "expired"}, out)
+	return h.save(&change{device: device, to: to, why: "expired"}, out)
 }
 
 // wake asks for the next Due.

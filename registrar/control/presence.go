@@ -119,7 +119,7 @@ func (o *Office) ends(d roam.Device, office roam.OfficeID, e roam.Device, other 
 
 // place puts p into to, ends what p ends, and keeps the memory of it.
 func (h *Home) place(now time.Time, to *Kept, p Presence) {
-	at := to.At[:0:0]
+	at := to.At[:0] // which is a copy of to's own
 	for _, q := range to.At {
 		switch {
 		case q.Device == p.Device && q.Office == p.Office:

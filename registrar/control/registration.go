@@ -44,7 +44,7 @@ func (h Home) registration(now time.Time, r *Registration, out []Action) (Home, 
 	if c.Grant == 0 {
 		why = "de-registered"
 	}
-	return h.save(change{tx: r.Tx, device: t.Device, grant: c.Grant, to: to, why: why}, out)
+	return h.save(&change{tx: r.Tx, device: t.Device, grant: c.Grant, to: to, why: why}, out)
 }
 
 // renews says that r is a refresh of the visit p.

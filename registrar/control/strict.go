@@ -41,14 +41,12 @@ func (h Home) accept(now time.Time, c change, away bool, out []Action) (Home, []
 }
 
 // publish tells R of c, which is on disk.
-func (h Home) publish(c change, out []Action) (Home, []Action) {
-	if c.was == nil {
-		was := h.Kept
-		c.was = &was
+func (h Home) publish(c *change, out []Action) (Home, []Action) {
+	if !c.written {
+		c.was, c.written = h.Kept, true
 	}
 	h.Kept = c.to
 	c.stage = publishing
-	h.now = &c
 	return h, append(out, Report{h.Location, c.why})
 }
 
@@ -60,25 +58,19 @@ func (h Home) reported(now time.Time, ev Reported, out []Action) (Home, []Action
 	} else if ev.Err == nil && ev.Location.Epoch > h.Location.Epoch {
 		h.above = max(h.above, ev.Location.Epoch)
 	}
-	if h.now == nil || h.now.stage != publishing || ev.Epoch != h.Location.Epoch { // or the late answer to an older one
+	c := h.now
+	if c == nil || c.stage != publishing || ev.Epoch != h.Location.Epoch { // or the late answer to an older one
 		return h.rise(now, out)
 	}
-	c := *h.now
 	switch {
 	case ours:
 		h.now = nil
-		if c.was != nil {
-			return h.ended(now, &c, c.was, out)
+		if !c.written {
+			c.was, h.Kept = h.Kept, c.to
 		}
-		was := h.Kept
-		h.Kept = c.to
-		return h.ended(now, &c, &was, out)
+		return h.ended(now, c, &c.was, out)
 	case ev.Err == nil && h.above > h.Location.Epoch && c.rounds < mostRounds:
 		c.rounds++
-		if c.was == nil {
-			was := h.Kept
-			c.was = &was
-		}
 		c.to.Location.Epoch = h.above + 1
 		return h.save(c, out)
 	}
@@ -87,31 +79,27 @@ func (h Home) reported(now time.Time, ev Reported, out []Action) (Home, []Action
 
 // giveBack undoes the change under way, which R did not acknowledge.
 func (h Home) giveBack(now time.Time, out []Action) (Home, []Action) {
-	c := *h.now
-	if c.was == nil {
+	c := h.now
+	if !c.written {
 		h.now = nil
 		return h, h.wake(append(out, Answer{Tx: c.tx, Why: roam.StoreAway, Location: h.Location}))
 	}
-	to := c.was.clone(now)
-	if to.Location.Epoch != h.Location.Epoch {
-		to.Location.Epoch = max(h.Location.Epoch, h.above) + 1
+	c.to, c.stage = c.was.clone(now), returning
+	if c.to.Location.Epoch != h.Location.Epoch {
+		c.to.Location.Epoch = max(h.Location.Epoch, h.above) + 1
 	}
-	c.to, c.stage = to, returning
-	h.now = &c
 	return h, append(out, Save{c.to})
 }
 
 // returned ends what giveBack began. With a disk that takes nothing what was tried stands, as it is there.
 func (h Home) returned(now time.Time, err error, out []Action) (Home, []Action) {
-	c, tried := h.now, h.Kept
-	was := c.was
+	c := h.now
 	h.now = nil
 	if err == nil {
-		h.Kept, was = c.to, &tried
+		c.was, h.Kept = h.Kept, c.to
 	}
-	refused := *c
-	refused.refused, refused.why = roam.StoreAway, "taken back"
-	return h.ended(now, &refused, was, out)
+	c.refused, c.why = roam.StoreAway, "taken back"
+	return h.ended(now, c, &c.was, out)
 }
 
 // told is Home's, of a visit.

@@ -598,6 +598,53 @@ func TestBindTo(t *testing.T) {
 	}
 }
 
+// TestLinkLocal: a phone in SDP that says fe80::… is on the link that its signalling comes by.
+func TestLinkLocal(t *testing.T) {
+	here, found := linkLocal()
+	if !found {
+		t.Log("no link-local address here")
+		return
+	}
+	r, _ := newRelay(t, 2, func(c *Config) { c.Addr = netip.IPv6Unspecified() })
+	br, a, b := open(t, r), &far{t: t, rtp: listen(t, here), rtcp: listen(t, here)}, newFar(t)
+	plain := here.WithZone("")
+	pa, pb := Peer{Signal: here, Here: plain}, Peer{Signal: loopback, Here: loopback}
+	out, err := br.Pass("A", "B1", a.sdpAt(plain.String()), pa, pb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.told(out)
+	if out, err = br.Pass("B1", "A", b.sdp(), pb, pa); err != nil {
+		t.Fatal(err)
+	}
+	a.told(out)
+	if a.relay.Addr() != plain {
+		t.Errorf("told %s, want %s", a.relay.Addr(), plain)
+	}
+	a.relay = netip.AddrPortFrom(here, a.relay.Port()) // a phone knows its link
+	br.Join("B1")
+	b.send('1') // before A was heard: to where its SDP says
+	hear(t, a.rtp, 12, '1')
+	a.send('2')
+	hear(t, b.rtp, 12, '2')
+	b.send('3')
+	hear(t, a.rtp, 12, '3')
+}
+
+// linkLocal is a link-local address of this machine, with its zone.
+func linkLocal() (netip.Addr, bool) {
+	all, _ := net.Interfaces()
+	for _, i := range all {
+		addrs, _ := i.Addrs()
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() && i.Flags&net.FlagUp != 0 {
+				return p.Addr().WithZone(i.Name), true
+			}
+		}
+	}
+	return netip.Addr{}, false
+}
+
 func TestUnusableSDPChangesNothing(t *testing.T) {
 	r, _ := newRelay(t, 2)
 	br, a, b := answered(t, r)

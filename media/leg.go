@@ -1,7 +1,9 @@
 package media
 
 import (
+	"net"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -71,10 +73,23 @@ func (s *stream) learn(sec *section, m *machine, peer Peer) {
 	s.muted = sec.addr.IsValid() && sec.addr.IsUnspecified()
 	if !s.muted {
 		s.addr = sec.addr
-		s.media.signal(netip.AddrPortFrom(sec.addr, sec.port))
-		s.control.signal(sec.control())
+		s.media.signal(onLink(netip.AddrPortFrom(sec.addr, sec.port), peer))
+		s.control.signal(onLink(sec.control(), peer))
 	}
 	s.origins.set(m, s.addr, sec.rtcp.Addr(), peer.Signal.Unmap().WithZone(""))
+}
+
+// onLink is a with the zone of the link that peer's signalling comes by, as a number: SDP cannot say it of a
+// link-local address (RFC 4007 11.2, RFC 4566 has none).
+func onLink(a netip.AddrPort, peer Peer) netip.AddrPort {
+	zone := peer.Signal.Zone()
+	if zone == "" || !a.Addr().Is6() || !a.Addr().IsLinkLocalUnicast() {
+		return a
+	}
+	if i, err := net.InterfaceByName(zone); err == nil {
+		zone = strconv.Itoa(i.Index)
+	}
+	return netip.AddrPortFrom(a.Addr().WithZone(zone), a.Port())
 }
 
 // control is where a stream wants its RTCP (RFC 3605): the port above RTP unless it says otherwise.

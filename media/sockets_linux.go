@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -213,7 +214,11 @@ func (n *sockaddr) addrPort() netip.AddrPort {
 	if binary.NativeEndian.Uint16(n[:]) == unix.AF_INET {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(n[4:8])), port)
 	}
-	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(n[8:24])).Unmap(), port)
+	a := netip.AddrFrom16([16]byte(n[8:24])).Unmap()
+	if scope := binary.NativeEndian.Uint32(n[24:]); scope != 0 && a.Is6() {
+		a = a.WithZone(strconv.Itoa(int(scope)))
+	}
+	return netip.AddrPortFrom(a, port)
 }
 
 // put writes to as a socket of family takes it, and says how long that is.
@@ -229,6 +234,10 @@ func (n *sockaddr) put(family int, to netip.AddrPort) (size uintptr) {
 	}
 	sixteen := to.Addr().As16()
 	copy(n[8:24], sixteen[:])
+	if zone := to.Addr().Zone(); zone != "" {
+		scope, _ := strconv.ParseUint(zone, 10, 32) // onLink has made a number of it
+		binary.NativeEndian.PutUint32(n[24:], uint32(scope))
+	}
 	return unix.SizeofSockaddrInet6
 }
 

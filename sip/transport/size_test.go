@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -201,4 +202,49 @@ func TestRequestsGoDownTheirConnection(t *testing.T) {
 	if _, err := e.t.Open(context.Background(), sip.Hop{Transport: roam.TCP, Addr: phone.Addr().String()}); err != nil {
 		t.Errorf("a hop is dialled: got %v", err)
 	}
+}
+
+// TestLinkLocal: a phone on a link-local address is answered, and found again, on the link that it came by; the zone,
+// which means something on this machine only, is told to nobody (RFC 4007 11.2).
+func TestLinkLocal(t *testing.T) {
+	all, _ := net.Interfaces()
+	for _, i := range all {
+		addrs, _ := i.Addrs()
+		for _, a := range addrs {
+			p, err := netip.ParsePrefix(a.String())
+			if err != nil || !p.Addr().Is6() || !p.Addr().IsLinkLocalUnicast() || i.Flags&net.FlagUp == 0 {
+				continue
+			}
+			e := start(t, Config{Listen: []string{"udp:[::]:0", "tcp:[::]:0"}})
+			for n, network := range []string{"udp", "tcp"} {
+				_, port, _ := net.SplitHostPort(e.at(n))
+				c, err := net.Dial(network, "["+p.Addr().String()+"%"+i.Name+"]:"+port)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+				say(t, c, request("OPTIONS", "1"))
+				got := read(t, c)
+				wantPrefix(t, got, "SIP/2.0 200")
+				if want := ";received=" + p.Addr().String() + ";rport="; !strings.Contains(got, want) || strings.Contains(got, "%") {
+					t.Errorf("%s: got %q, want %q and no zone", network, got, want)
+				}
+				f := e.hear(t).flow
+				if f.Remote.Addr().Zone() != i.Name || strings.Contains(f.Here, "%") {
+					t.Errorf("%s: got %+v, want zone %s in Remote alone", network, f, i.Name)
+				}
+				again, found := e.t.Find(f.Flow)
+				if !found {
+					t.Fatalf("%s: the flow is not found again", network)
+				}
+				if err := e.t.SendNow(again, []byte(request("NOTIFY", "2"))); err != nil {
+					t.Errorf("%s: %v", network, err)
+				}
+				wantPrefix(t, read(t, c), "NOTIFY ")
+			}
+			return
+		}
+	}
+	t.Log("no link-local address here")
 }

@@ -3,7 +3,9 @@
 package office_test
 
 import (
+	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +26,7 @@ import (
 	"github.com/siproam/siproam/office"
 	"github.com/siproam/siproam/routesrv"
 	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/siptest"
 )
 
 // The bounds of what one input may cost a whole office.
@@ -62,7 +65,7 @@ func (a *alarm) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// newTarget runs an office without partners until the end of f.
+// newTarget runs an office, whose partners are away, until the end of f.
 func newTarget(f *testing.F) *target {
 	f.Helper()
 	dir, err := os.MkdirTemp("", "fuzz")
@@ -74,8 +77,8 @@ func newTarget(f *testing.F) *target {
 	if g.house.store, err = routesrv.StartEmbedded("127.0.0.1:0", ""); err != nil {
 		f.Fatal(err)
 	}
-	cfg := g.house.config(0, "north", 1)
-	cfg.PartnerListen, cfg.URI, cfg.TLS, cfg.Partners, cfg.Numbers.OtherOffices = "", "", office.TLS{}, nil, nil
+	g.house.certificates()
+	cfg := g.house.config(0, "north", g.house.freePorts(1)[0])
 	cfg.Aliases, cfg.Registration.ChallengeCalls, cfg.State = []string{"example.com"}, "never", filepath.Join(dir, "north")
 	if g.office, err = office.New(cfg, zerolog.New(&g.alarm).Level(zerolog.ErrorLevel)); err != nil {
 		f.Fatal(err)
@@ -88,8 +91,8 @@ func newTarget(f *testing.F) *target {
 	if g.phone, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(udp))); err != nil {
 		f.Fatal(err)
 	}
-	f.Cleanup(func() { g.phone.Close() })
 	g.register()
+	f.Cleanup(func() { g.phone.Close(); g.busy.conn.Close() })
 	var costs []uint64
 	for range 50 {
 		costs = append(costs, g.datagram(nil).octets)
@@ -99,16 +102,22 @@ func newTarget(f *testing.F) *target {
 	return g
 }
 
-// register registers both phones, which a long run must do again.
+// register registers both phones, which a long run must do again. Their connections are g's, not those of one input.
 func (g *target) register() {
-	w := newWire(g.house.t, g.phone, nil)
-	if res := w.register("1001", fmt.Sprintf("Contact: <sip:1001@%s>\n", g.phone.LocalAddr())); res.Status() != 200 {
+	open := func(c net.Conn) *wire {
+		return &wire{t: g.house.t, conn: c, r: bufio.NewReaderSize(c, 1<<16), n: g.asked}
+	}
+	if res := open(g.phone).register("1001", fmt.Sprintf("Contact: <sip:1001@%s>\n", g.phone.LocalAddr())); res.Status() != 200 {
 		g.house.t.Fatalf("1001: got %d %s", res.Status(), res.Reason())
 	}
 	if g.busy != nil {
 		g.busy.conn.Close()
 	}
-	g.busy = g.house.dial("tcp", "north")
+	c, err := net.DialTCP("tcp", nil, g.tcp)
+	if err != nil {
+		g.house.t.Fatal(err)
+	}
+	g.busy = open(c)
 	if res := g.busy.register("1002", strings.TrimSuffix(contact("1002", g.busy), "\n")+";+sip.instance=\"<urn:uuid:b>\"\n"); res.Status() != 200 {
 		g.house.t.Fatalf("1002: got %d %s", res.Status(), res.Reason())
 	}
@@ -151,16 +160,31 @@ func (g *target) datagram(b []byte) (c cost) {
 	})
 }
 
+// halfCloser is a connection that can say that nothing more comes.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
 // stream sends b on a connection of its own, and reads until the office ends it.
 func (g *target) stream(b []byte) cost {
 	c, err := net.DialTCP("tcp", nil, g.tcp)
 	if err != nil {
 		g.house.t.Fatal(err)
 	}
+	return g.on(c, b)
+}
+
+// partner is stream from another office.
+func (g *target) partner(b []byte) cost {
+	return g.on(g.house.dialAs("north", "south").conn.(*tls.Conn), b)
+}
+
+func (g *target) on(c halfCloser, b []byte) cost {
 	defer c.Close()
 	return g.measure(func() {
 		c.Write(b)
-		c.CloseWrite()
+		_ = c.CloseWrite()
 		c.SetReadDeadline(time.Now().Add(5 * time.Second))
 		for {
 			n, err := c.Read(g.room[:])
@@ -236,8 +260,16 @@ func (g *target) again(b []byte) []byte {
 	return bytes.ReplaceAll(b, []byte("Call-ID: "), fmt.Appendf(nil, "Call-ID: %d", g.asked))
 }
 
-// FuzzOffice: whatever comes to a running office, as a datagram from a registered phone or on a stream, it does not panic,
-// gives no request two final answers, takes at most 5 ms, allocates at most 64 times the input and 64 KiB, and serves on. What
+// The ways that an input comes.
+const (
+	byDatagram byte = iota // from 1001's phone
+	byStream               // from a stranger
+	byPartner              // from another office
+	ways
+)
+
+// FuzzOffice: whatever comes to a running office, as a datagram from a registered phone, on a stranger's stream or from
+// another office, it does not panic, gives no request two final answers, takes at most 5 ms, allocates at most 64 times the input and 64 KiB, and serves on. What
 // is measured is measured again before it counts: other work of this process and machine is in it, too.
 func FuzzOffice(f *testing.F) {
 	for _, v := range verdicts(f) {
@@ -245,30 +277,33 @@ func FuzzOffice(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(b, false)
-		f.Add(b, true)
+		for by := range ways {
+			f.Add(b, by)
+		}
 	}
 	for _, method := range []string{"INVITE", "REGISTER", "OPTIONS", "MESSAGE", "INFO", "BYE", "CANCEL", "ACK", "NOTIFY", "SUBSCRIBE", "UPDATE", "REFER", "PUBLISH", "PRACK"} {
 		head := method + " sip:1002@north.example SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5062;branch=z9hG4bKseed;rport\r\nFrom: <sip:1001@north.example>;tag=a\r\nTo: <sip:1002@north.example>\r\n" +
 			"Call-ID: seed\r\nCSeq: 1 " + method + "\r\nMax-Forwards: 70\r\nContact: <sip:1001@127.0.0.1:5062>\r\nEvent: reg\r\n"
-		f.Add([]byte(head+"Content-Length: 0\r\n\r\n"), false)
-		f.Add(fmt.Appendf(nil, "%sContent-Type: application/sdp\r\nSubject: x\r\nSession-ID: ab30317f1a784dc48ff824d0d3715d86\r\nl: %d\r\n\r\n%s", head, len(claimedSDP), claimedSDP), false)
-		f.Add([]byte(strings.Replace(head, "To: <sip:1002@north.example>", "To: <sip:1002@north.example>;tag=b", 1)+"Content-Length: 0\r\n\r\n"), true)
+		f.Add([]byte(head+"Content-Length: 0\r\n\r\n"), byDatagram)
+		f.Add(fmt.Appendf(nil, "%sContent-Type: application/sdp\r\nSubject: x\r\nSession-ID: ab30317f1a784dc48ff824d0d3715d86\r\nl: %d\r\n\r\n%s", head, len(claimedSDP), claimedSDP), byDatagram)
+		f.Add([]byte(strings.Replace(head, "To: <sip:1002@north.example>", "To: <sip:1002@north.example>;tag=b", 1)+"Content-Length: 0\r\n\r\n"), byStream)
 	}
-	f.Add([]byte("SIP/2.0 200 OK\r\nv: SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bKx\r\nf: <sip:a@b>;tag=1\r\nt: <sip:a@b>;tag=2\r\ni: 1\r\nCSeq: 1 INVITE\r\nm: <sip:a@b>\r\nl: 0\r\n\r\n"), false)
-	f.Add([]byte("\r\n\r\n"), true)
+	f.Add([]byte("SIP/2.0 200 OK\r\nv: SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bKx\r\nf: <sip:a@b>;tag=1\r\nt: <sip:a@b>;tag=2\r\ni: 1\r\nCSeq: 1 INVITE\r\nm: <sip:a@b>\r\nl: 0\r\n\r\n"), byDatagram)
+	f.Add([]byte("\r\n\r\n"), byStream)
+	for _, said := range partnersSay {
+		f.Add(siptest.Text(said), byPartner)
+	}
 	g := newTarget(f)
-	f.Fuzz(func(t *testing.T, b []byte, stream bool) {
+	f.Fuzz(func(t *testing.T, b []byte, by byte) {
 		if len(b) > 65507 {
 			return // more than a datagram holds
 		}
+		g.house.t = t
 		if time.Since(g.fresh) > time.Minute {
 			g.register()
 		}
-		send, sent := g.datagram, b
-		if stream {
-			send = g.stream
-		}
+		sent := b
+		send := [ways]func([]byte) cost{g.datagram, g.stream, g.partner}[by%ways]
 		wrong := ""
 		for range 6 {
 			c := send(sent)
@@ -288,14 +323,98 @@ func FuzzOffice(f *testing.F) {
 			}
 			sent = g.again(b)
 		}
-		if stream {
-			g.datagram(nil) // it serves on
-		}
+		g.datagram(nil) // it serves on
 		if panicked := g.alarm.heard.Load(); panicked != nil {
 			t.Fatalf("panic: %s", *panicked)
 		}
 		if wrong != "" {
-			t.Errorf("%q, stream %v: %s", b, stream, wrong)
+			t.Errorf("%q, by %d: %s", b, by%ways, wrong)
 		}
 	})
 }
+
+// partnersSay is what offices say to each other, to begin from.
+var partnersSay = []string{`
+	REGISTER sip:north.example SIP/2.0
+	Via: SIP/2.0/TLS 127.0.0.1:5067;branch=z9hG4bKp1
+	Max-Forwards: 70
+	From: <sip:1001@north.example>;tag=1
+	To: <sip:1001@north.example>
+	Call-ID: p1
+	CSeq: 1 REGISTER
+	P-Visited-Network-ID: south
+	Roam-Digest: REGISTER;uri="sip:north.example"
+	Authorization: Digest username="1001", realm="north.example", nonce="n", uri="sip:north.example", response="e", qop=auth, nc=00000001, cnonce="c"
+	`, `
+	REGISTER sip:north.example SIP/2.0
+	Via: SIP/2.0/TLS 127.0.0.1:5067;branch=z9hG4bKp2
+	Max-Forwards: 70
+	From: <sip:1001@north.example>;tag=1
+	To: <sip:1001@north.example>
+	Call-ID: p2
+	CSeq: 1 REGISTER
+	P-Visited-Network-ID: south;call="x"
+	Roam-Ticket: eyJ2IjoxLCJ1c2VyIjoiMTAwMUBub3J0aC5leGFtcGxlIn0.c2ln
+	Contact: <sip:token@127.0.0.1:5067;transport=tls>;expires=300
+	Content-Type: application/vnd.siproam.office+json
+
+	{"version":1,"office":"south","domains":["south.example"],"switch":"sip:127.0.0.1:5067","registrar":"sip:127.0.0.1:5067"}
+	`, `
+	NOTIFY sip:127.0.0.1:5067 SIP/2.0
+	Via: SIP/2.0/TLS 127.0.0.1:5067;branch=z9hG4bKp3
+	Max-Forwards: 70
+	From: <sip:2001@south.example>;tag=1
+	To: <sip:2001@south.example>
+	Call-ID: p3
+	CSeq: 1 NOTIFY
+	Event: reg
+	Subscription-State: terminated;reason=noresource
+	Contact: <sip:127.0.0.1:5067>
+	Roam-Ticket: eyJ2IjoxLCJ1c2VyIjoiMjAwMUBzb3V0aC5leGFtcGxlIn0.c2ln
+	Content-Type: application/reginfo+xml
+
+	<?xml version="1.0"?><reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="0" state="partial"><registration aor="sip:2001@south.example" id="r1" state="terminated"><contact id="c1" state="terminated" event="deactivated"><uri>sip:2001@south.example</uri></contact></registration></reginfo>
+	`, `
+	INVITE sip:1002@north.example SIP/2.0
+	Via: SIP/2.0/TLS 127.0.0.1:5067;branch=z9hG4bKp4
+	Max-Forwards: 69
+	From: "Two" <sip:2001@south.example>;tag=1
+	To: <sip:1002@north.example>
+	Call-ID: p4
+	CSeq: 1 INVITE
+	Contact: <sip:127.0.0.1:5067;transport=tls>
+	P-Asserted-Identity: "Two" <sip:2001@south.example>, <tel:+15550002001>
+	P-Charging-Vector: icid-value="x-1";orig-ioi=south
+	Roam-Epoch: 1
+	Session-ID: ab30317f1a784dc48ff824d0d3715d86;remote=00000000000000000000000000000000
+	Privacy: id
+	Content-Type: application/sdp
+
+	v=0
+	o=- 1 1 IN IP4 192.0.2.9
+	s=-
+	c=IN IP4 192.0.2.9
+	t=0 0
+	m=audio 4000 RTP/AVP 0
+	`, `
+	OPTIONS sip:1001@north.example SIP/2.0
+	Via: SIP/2.0/TLS 127.0.0.1:5067;branch=z9hG4bKp5
+	Max-Forwards: 70
+	From: <sip:south.example>;tag=1
+	To: <sip:1001@north.example>
+	Call-ID: p5
+	CSeq: 1 OPTIONS
+	Accept: application/vnd.siproam.office+json
+	`, `
+	MESSAGE sip:1002@north.example SIP/2.0
+	Via: SIP/2.0/TLS 127.0.0.1:5067;branch=z9hG4bKp6
+	Max-Forwards: 70
+	From: <sip:2001@south.example>;tag=1
+	To: <sip:1002@north.example>
+	Call-ID: p6
+	CSeq: 1 MESSAGE
+	P-Asserted-Identity: <sip:2001@south.example>
+	Content-Type: text/plain
+
+	hello
+	`}

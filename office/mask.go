@@ -1,6 +1,10 @@
 package office
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+	"strings"
+)
 
 // secret is the header fields whose parameters prove something, in lower case, and which parameters those are.
 var secret = []string{"authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate", "authentication-info"}
@@ -12,36 +16,43 @@ var proofs = []string{"response", "nonce", "cnonce", "nextnonce", "rspauth", "op
 // keys of SDES in SDP (RFC 4568). Lengths stay, so Content-Length stays true.
 func Mask(b []byte) {
 	head, body, _ := bytes.Cut(b, []byte("\r\n\r\n"))
-	masking := "" // of folded lines, too
-	for line := range bytes.Lines(head) {
-		if line[0] != ' ' && line[0] != '\t' {
-			masking = ""
-			name, _, _ := bytes.Cut(line, []byte(":"))
-			for _, s := range append(secret, "roam-ticket") {
-				if bytes.EqualFold(bytes.TrimSpace(name), []byte(s)) {
-					masking = s
-				}
-			}
-		}
-		switch masking {
-		case "":
-		case "roam-ticket":
-			_, value, _ := bytes.Cut(line, []byte(":"))
-			stars(bytes.TrimRight(value, "\r\n"))
-		default:
-			parameters(line)
+	for len(head) > 0 {
+		field := unfolded(head)
+		head = head[len(field):]
+		name, value, _ := bytes.Cut(field, []byte(":"))
+		name = lower(bytes.TrimSpace(name))
+		switch {
+		case string(name) == "roam-ticket":
+			stars(value)
+		case slices.Contains(secret, string(name)):
+			parameters(value)
 		}
 	}
 	for line := range bytes.Lines(body) {
 		if i := bytes.Index(line, []byte("inline:")); i >= 0 && bytes.HasPrefix(line, []byte("a=crypto:")) {
-			stars(bytes.TrimRight(line[i+len("inline:"):], "\r\n"))
+			stars(line[i+len("inline:"):])
 		}
 	}
 }
 
-// parameters masks the values of proofs in one line of a digest header field.
-func parameters(line []byte) {
-	small := lower(line)
+// unfolded is the first header field of head with the lines that it goes on in (RFC 3261 7.3.1).
+func unfolded(head []byte) []byte {
+	for end := 0; ; {
+		i := bytes.IndexByte(head[end:], '\n')
+		if i < 0 {
+			return head
+		}
+		if end += i + 1; end == len(head) || head[end] != ' ' && head[end] != '\t' {
+			return head[:end]
+		}
+	}
+}
+
+const blanks = " \t\r\n"
+
+// parameters masks the values of proofs in a digest header field.
+func parameters(field []byte) {
+	small := lower(field)
 	for _, p := range proofs {
 		at := 0
 		for {
@@ -51,22 +62,36 @@ func parameters(line []byte) {
 			}
 			start := at + i
 			at = start + len(p)
-			if start > 0 && !bytes.ContainsRune([]byte(" \t,"), rune(line[start-1])) {
+			if start > 0 && strings.IndexByte(blanks+",", field[start-1]) < 0 {
 				continue
 			}
-			value := bytes.TrimLeft(line[at:], " \t")
+			value := bytes.TrimLeft(field[at:], blanks)
 			if len(value) == 0 || value[0] != '=' {
 				continue
 			}
-			value = bytes.TrimLeft(value[1:], " \t")
-			if len(value) > 0 && value[0] == '"' {
-				value, _, _ = bytes.Cut(value[1:], []byte(`"`))
-			} else if end := bytes.IndexAny(value, ", \t\r\n"); end >= 0 {
-				value = value[:end]
-			}
-			stars(value)
+			stars(first(bytes.TrimLeft(value[1:], blanks)))
 		}
 	}
+}
+
+// first is the value that text begins with: a quoted-string without its quotes, to the end where they do not close, or a token.
+func first(text []byte) []byte {
+	if len(text) == 0 || text[0] != '"' {
+		if end := bytes.IndexAny(text, blanks+","); end >= 0 {
+			return text[:end]
+		}
+		return text
+	}
+	text = text[1:]
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return text[:i]
+		}
+	}
+	return text
 }
 
 // lower is b with ASCII capitals made small, octet for octet: bytes.ToLower makes three of one that is no UTF-8.
@@ -82,7 +107,7 @@ func lower(b []byte) []byte {
 
 func stars(b []byte) {
 	for i := range b {
-		if b[i] != ' ' {
+		if strings.IndexByte(blanks, b[i]) < 0 {
 			b[i] = '*'
 		}
 	}

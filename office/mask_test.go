@@ -9,7 +9,9 @@ func TestMask(t *testing.T) {
 	msg := strings.ReplaceAll(`REGISTER sip:north.example SIP/2.0
 Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKnonce
 Authorization: Digest username="1001", realm="north.example", nonce="abc=,def", uri="sip:north.example", response="0123456789abcdef", algorithm=MD5, cnonce=xyz, nc=00000001, qop=auth,
-  opaque = "folded"
+  opaque = "folded", nonce="in
+ two", cnonce
+ ="quo\"ted", username="1001"
 PROXY-AUTHORIZATION : Digest username="response", Response=00ff,nonce="q"
 WWW-Authenticate: Digest realm="north.example", nonce="fresh", qop="auth"
 Roam-Ticket: eyJ1c2VyIjoi.c2ln
@@ -21,7 +23,7 @@ v=0
 a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0a2V5|2^31
 a=rtpmap:0 PCMU/8000
 `, "\n", "\r\n")
-	want := strings.NewReplacer(`abc=,def`, "********", "0123456789abcdef", "****************", "=xyz,", "=***,", `"folded"`, `"******"`, "=00ff,", "=****,", `nonce="q"`, `nonce="*"`,
+	want := strings.NewReplacer(`abc=,def`, "********", "0123456789abcdef", "****************", "=xyz,", "=***,", `"folded"`, `"******"`, "\"in\r\n two\"", "\"**\r\n ***\"", `"quo\"ted"`, `"********"`, "=00ff,", "=****,", `nonce="q"`, `nonce="*"`,
 		"fresh", "*****", "eyJ1c2VyIjoi.c2ln", "*****************", "c2VjcmV0a2V5|2^31", "*****************").Replace(msg)
 	got := []byte(msg)
 	Mask(got)

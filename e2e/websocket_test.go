@@ -87,7 +87,7 @@ func (w *webSocket) Read(b []byte) (int, error) {
 
 // TestWebSocketPhone: alice of north visits south with a phone behind a WebSocket. She calls and is called by
 // bob's, which speaks UDP at north; plain RTP passes both ways. When her connection breaks and comes
-// back she is called by the new one.
+// back she is called by the new one, and hears the end of a call that has outlived the old one.
 func TestWebSocketPhone(t *testing.T) {
 	at := freeAddress(t)
 	l := startThree(t, func(office, yaml string) string {
@@ -138,6 +138,13 @@ func TestWebSocketPhone(t *testing.T) {
 		}
 		hang(a.caller, a.callee, invite, ok)
 	}
+
+	invite, ok, _ = answered(bob, again, "sip:1001@north.example")
+	again.c.Close() // in the midst of the call
+	third := l.webAgent(at, "1001@north.example")
+	third.id, third.seq = again.id, again.seq
+	third.online()
+	hang(bob, third, invite, ok) // BYE finds her where she is now
 }
 
 // webAgent is an agent behind a WebSocket.

@@ -142,7 +142,7 @@ func (s *Switch) newCall(tx *transaction.Server, req *sip.Message, caller party)
 	c.own = s.unique + strconv.FormatUint(s.made, 36)
 	c.icid = c.own
 	c.read(req)
-	c.a = &Leg{call: c, name: "A", user: caller.user, flow: req.Flow, office: req.Flow.Partner, peer: peerOf(req.Flow)}
+	c.a = &Leg{call: c, name: "A", user: caller.user, device: deviceOn(caller.at(), req.Flow), flow: req.Flow, office: req.Flow.Partner, peer: peerOf(req.Flow)}
 	s.calls[c.id] = c
 	s.take(&c.caller)
 	c.timer = s.loop.After(s.cfg.RingFor, func() { // Timer C (16.6 step 11), for the whole attempt

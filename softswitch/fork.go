@@ -119,7 +119,7 @@ func (c *Call) forkFlow(t roam.Target, others []roam.Target) error {
 		return err
 	}
 	l := c.newLeg(c.callee.user, "")
-	l.flows = others
+	l.flows, l.device = others, t.Device
 	if l.flow = to.Flow; l.flow != nil {
 		l.peer = peerOf(l.flow)
 	} else {

@@ -16,6 +16,7 @@ type Leg struct {
 	callID string
 	flow   *sip.Flow     // nil: not known yet
 	user   roam.UserID   // whose phone it is; "" behind another office
+	device roam.Device   // which, "" when it has no name
 	office roam.OfficeID // the office at the other end, ""
 	peer   media.Peer
 	flows  []roam.Target // other flows to the same phone, not tried yet
@@ -95,6 +96,39 @@ func (l *Leg) Admit(f *sip.Flow, p dialog.Proof) bool {
 		return near || encrypted(f) && encrypted(l.flow)
 	}
 	return false
+}
+
+// Returned is dialog.Returner's: the living flow that the leg's phone has registered by now. A phone without a
+// name is taken for the only one that lives; another would answer that it knows of no such call.
+func (l *Leg) Returned() *sip.Flow {
+	if l.office != "" || l.user == "" {
+		return nil
+	}
+	s := l.call.s
+	line, _ := s.dir.Line(l.user)
+	var living []*sip.Flow
+	for _, t := range line.Targets {
+		if t.Office != "" || t.Flow == (roam.Flow{}) || t.Device != l.device {
+			continue
+		}
+		if to, err := s.tl.Target(t); err == nil {
+			living = append(living, to.Flow)
+		}
+	}
+	if len(living) == 0 || l.device == "" && len(living) > 1 {
+		return nil
+	}
+	return living[0]
+}
+
+// deviceOn is which of line's phones f is of.
+func deviceOn(line *roam.Line, f *sip.Flow) roam.Device {
+	for _, t := range line.Targets {
+		if t.Flow == f.Flow {
+			return t.Device
+		}
+	}
+	return ""
 }
 
 // encrypted says that nobody on the way reads what f carries.

@@ -355,3 +355,32 @@ func TestAdmit(t *testing.T) {
 		t.Error("another flow that the user has registered: got false, want true")
 	}
 }
+
+// A phone whose connection broke in a call, and that has registered by another, is told of the end by that one: its
+// Contact leads nowhere (a phone behind a NAT, or in a web page).
+func TestEndIsSaidByTheNewFlow(t *testing.T) {
+	for _, device := range []roam.Device{"", "urn:uuid:b"} {
+		talking(t, func(net *network, a, b *phone) {
+			at, back := b.at, netip.MustParseAddrPort("198.51.100.2:40000")
+			delete(net.nodes, b.addrs[0])
+			net.nodes[back] = b.node
+			at.do(func() {
+				line := at.dir.lines[b.user]
+				line.Targets = []roam.Target{{URI: "sip:b@x.invalid", Device: device, Flow: roam.Flow{Transport: b.tr, Local: at.addrs[0], Remote: back}}}
+				at.dir.lines[b.user] = line
+				for _, c := range at.sw.calls {
+					for _, l := range append(c.bs, c.b) {
+						if l != nil && l.user == b.user {
+							l.device = device
+						}
+					}
+				}
+			})
+			a.bye()
+			net.pass(time.Second)
+			if len(b.ended) != 1 || b.ended[0].Req == nil || b.ended[0].Req.Method() != sip.BYE {
+				t.Errorf("device %q: callee ended %+v, want a BYE", device, b.ended)
+			}
+		})
+	}
+}

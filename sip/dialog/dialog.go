@@ -38,6 +38,12 @@ type Guard interface {
 	Admit(f *sip.Flow, p Proof) bool
 }
 
+// Returner is an Events that knows whether a phone whose connection has ended has come back by another
+// flow (RFC 5626 4.5). nil: it has not.
+type Returner interface {
+	Returned() *sip.Flow
+}
+
 // End says why a dialog, early or confirmed, is over.
 type End struct {
 	Res    *sip.Message // the final response that refused our INVITE, or said that there is no dialog; else nil

@@ -76,12 +76,20 @@ func (p *peer) route() (uri string, routes []string, next string) {
 }
 
 // destination is where a request to p goes: down the flow while that lives, when p is a
-// phone or a partner, or when the flow is a connection to the next hop; else where the next
-// hop is (12.2.1.1, RFC 5626 5.3), by what transport its length allows (18.1.1).
+// phone or a partner, or when the flow is a connection to the next hop; by the flow that the phone came
+// back by; else where the next hop is (12.2.1.1, RFC 5626 5.3), by what transport its length allows (18.1.1).
 func (d *Dialog) destination(p *peer) transaction.Destination {
 	if d.flow != nil && (d.byFlow || d.flow.Partner != "") {
 		if to, gone := d.table.tl.Target(roam.Target{Flow: d.flow.Flow}); gone == nil {
 			return to
+		}
+	}
+	if d.byFlow && d.server == nil && (d.flow == nil || d.flow.Partner == "") {
+		if r, asked := d.events.(Returner); asked {
+			if f := r.Returned(); f != nil {
+				d.flow = f
+				return transaction.Destination{Flow: f}
+			}
 		}
 	}
 	_, _, next := p.route()

@@ -1,6 +1,6 @@
 # make test    everything, with real phones        make check   vet, staticcheck, -race, cross-compiling
 # make build   ./siproam                           make fuzz    60 s a target       make bench   against Kamailio
-# make soak    floods beside good calls
+# make soak    floods, and 5,000 slow connections, beside good calls
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/siproam/siproam/cli.Version=$(VERSION)
 PREFIX  ?= /usr/local

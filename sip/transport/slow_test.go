@@ -14,7 +14,7 @@ import (
 
 // TestTricklingConnections: 500 connections from five addresses, each of which sends its request octet by octet, cost little
 // and hold nobody up; each is ended when its message took too long, from its first octet, and leaves nothing.
-// The same with 5,000, and the time that others wait, is measured by `make bench` (LONG=1).
+// The same with 5,000, and the time that others wait, is measured by `make soak`.
 func TestTricklingConnections(t *testing.T) {
 	const many = 500
 	e := start(t, Config{Listen: []string{"tcp:127.0.0.1:0"}}, func(tr *Transport) { tr.limits.message = 2 * time.Second })

@@ -149,8 +149,9 @@ func (s *Server) find(u sip.URI, f *sip.Flow) *subscriber {
 // turn is what both cores need around them: a change at a time, a wake-up call, and drift to be written.
 type turn struct {
 	queue []func() // at most mostQueued: later ones get 503
-	wake  *loop.Timer
+	wake  loop.Timer
 	at    time.Time // of wake
+	due   func()    // what it calls
 	drift bool
 }
 
@@ -179,13 +180,12 @@ func (t *turn) next(busy func() bool) {
 
 // wakeAt has due called at at; an earlier call stands.
 func (t *turn) wakeAt(l *loop.Loop, at time.Time, due func()) {
-	if t.wake != nil && !at.Before(t.at) {
+	if t.wake.IsSet() && !at.Before(t.at) {
 		return
 	}
-	t.wake.Stop()
-	t.at = at
-	t.wake = l.After(max(at.Sub(l.Now()), time.Millisecond), func() {
-		t.wake = nil
-		due()
-	})
+	t.at, t.due = at, due
+	l.Set(&t.wake, max(at.Sub(l.Now()), time.Millisecond), t)
 }
+
+// Alarm is loop.Alarm's.
+func (t *turn) Alarm(*loop.Timer) { t.due() }

@@ -25,6 +25,9 @@ func ofRequest(req *sip.Message) *peer {
 	p := &peer{seq: req.CSeq()}
 	p.addr, p.tag = req.FromTagged()
 	p.learn(req)
+	if from, err := req.From(); err == nil && p.target == "" {
+		p.target = from.Raw // RFC 2543 6.13: without a Contact requests go to From
+	}
 	return p
 }
 

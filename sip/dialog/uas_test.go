@@ -189,6 +189,26 @@ func TestSequence(t *testing.T) {
 	})
 }
 
+// RFC 2543 6.13: a phone that gives no Contact, tag or branch is asked, and asks, all the same.
+func TestOldCaller(t *testing.T) {
+	old := strings.NewReplacer(";tag=1", "", ";branch=z9hG4bKa", "", ";branch=z9hG4bKack", "", ";branch=z9hG4bKb", "")
+	run(t, 40*time.Second, func(t *testing.T, o *office) {
+		o.In(phone, old.Replace(o.theirs("INVITE", 1, "a", "")))
+		o.Do(func() { o.leg.d.Respond(o.tx, Answer{Code: 200}) })
+		o.In(phone, old.Replace(o.theirs("ACK", 1, "ack", "")))
+		lines(t, "the call", o.Take(), "100", "200")
+		o.leg.on = func(tx *transaction.Server, _ *sip.Message) { o.leg.d.Respond(tx, Answer{Code: 200}) }
+		o.In(phone, old.Replace(o.theirs("INFO", 2, "b", "")))
+		lines(t, "INFO of the phone", o.Take(), "200")
+		o.Do(func() { o.leg.d.Bye(0, "") })
+		bye := o.One()
+		if bye.Line() != "BYE sip:a@example.org SIP/2.0" || bye.Flow != phone || bye.Header(sip.To) != "<sip:a@example.org>" {
+			t.Errorf("got %q by %v, want it to go to From down the flow", bye.Text, bye.Flow.Remote)
+		}
+		o.Answer(bye, "200 OK", "")
+	})
+}
+
 // 8.2.2.3: a request that wants an extension we do not have is refused and the dialog goes on; an ACK never is.
 func TestRequireInDialog(t *testing.T) {
 	run(t, 40*time.Second, func(t *testing.T, o *office) {

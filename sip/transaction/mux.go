@@ -61,7 +61,7 @@ func (m *Mux) ServeSIP(tx *Server, req *sip.Message) error {
 	if err := m.Required(req); err != nil { // 8.2.2.3
 		return err
 	}
-	if req.Method() == sip.INVITE && req.Value(sip.Contact) == nil { // 8.1.1.8
+	if req.Method() == sip.INVITE && req.Value(sip.Contact) == nil && req.Branch() != "" { // 8.1.1.8; RFC 2543 wanted none
 		return &sip.Refused{Why: roam.BadRequest, Code: 400, Reason: "Bad Request - no Contact"}
 	}
 	return h.ServeSIP(tx, req)

@@ -45,6 +45,7 @@ func TestMux(t *testing.T) {
 		{"spent, for us", spent.Replace(strings.Replace(request("OPTIONS", "z9hG4bKa", "", ""), "sip:b@", "sip:", 1)), "200", sip.Subject, "switch"},
 		{"spent, for a user", spent.Replace(request("OPTIONS", "z9hG4bKa", "", "")), "483", 0, ""},
 		{"no Contact", strings.Replace(request("INVITE", "z9hG4bKa", "", ""), "Contact: <sip:a@192.0.2.9:5062>\n", "", 1), "400", 0, ""},
+		{"no Contact, RFC 2543", strings.NewReplacer("Contact: <sip:a@192.0.2.9:5062>\n", "", ";branch=z9hG4bKa", "").Replace(request("INVITE", "z9hG4bKa", "", "")), "200", sip.Subject, "switch"},
 	} {
 		run(t, time.Minute, m.ServeSIP, func(t *testing.T, o *office) {
 			o.In(phone, c.request)

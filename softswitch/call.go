@@ -167,7 +167,7 @@ func (c *Call) settle() {
 	c.caller.line, c.callee.line, c.invite, c.offer, c.timer = nil, nil, nil, nil, nil
 	c.bs = slices.Clip(c.bs)
 	for _, l := range c.bs {
-		l.answer, l.try = nil, nil
+		l.flows, l.answer, l.try = nil, nil, nil
 	}
 }
 

@@ -22,14 +22,14 @@ type Leg struct {
 	flows  []roam.Target // other flows to the same phone, not tried yet
 
 	replaced bool // one of them was tried
+	rang     bool // it gave a sign of life beyond 100
+	over     bool // nothing more comes from it, or is sent on it
 
-	rang   bool        // it gave a sign of life beyond 100
 	answer []byte      // the SDP it gave before its 200, as the caller got it
 	code   int         // what it refused with; 408: nothing
 	cause  int         // the Q.850 cause it gave, 0: none
 	owes   *Leg        // our ACK to it waits for the ACK of this leg, which has the answer; BYE sends it, too
 	try    *loop.Timer // a short try ends
-	over   bool        // nothing more comes from it, or is sent on it
 }
 
 // Progress takes what the phone or office at the other end of a B leg says to our INVITE. An

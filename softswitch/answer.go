@@ -29,14 +29,14 @@ func (c *Call) progress(l *Leg, res *sip.Message) {
 		}
 	}
 	switch {
-	case sdp == nil && code == c.told:
+	case sdp == nil && code == int(c.told):
 		return // it rings already
 	case sdp == nil && code == 183:
 		return // nothing to hear, nothing to say
 	case sdp == nil && c.early != nil && c.early != l:
 		return // the caller hears another leg
 	}
-	c.told = code
+	c.told = int32(code)
 	c.farEnd(res)
 	a := dialog.Answer{Code: code, Fields: c.toCaller(), Body: sdp}
 	if sdp != nil {

@@ -24,39 +24,40 @@ type Call struct {
 	icid    string // RFC 7315 5.6: ours, or the calling office's
 	session string // RFC 7989: the caller's end, 32 hex digits
 	far     string // the callee's
-	max     uint32 // Max-Forwards of the B legs
 
 	start, rang, answered time.Time
 	kind                  roam.Kind
-	counted               bool // the gauge of kind has it
 
 	caller  party
 	callee  party
 	dialled string
 	from    roam.OfficeID // the partner it came from; "": a phone here
 	epoch   roam.Epoch    // of the location the partner routed by
-	private bool          // the caller is not to be shown (RFC 3323)
 	subject string
 
 	invite *transaction.Server // the A leg's INVITE, until it is answered
 	offer  []byte              // its SDP; nil: the callee offers (late offer)
 	a      *Leg
 	bs     []*Leg
-	round  int  // where in bs those begin that ring now; the ones before are offices that were asked
 	b      *Leg // the one that won
 	early  *Leg // whose SDP the caller was given before the answer
-	told   int  // the last provisional code the caller was given
 	bridge bridge
 
-	tries   []try // offices asked
-	reread  bool  // R was asked past its cache
-	askHome bool  // home was asked
-	timer   *loop.Timer
-
-	local bool // the callee is, or would be, served here
-	over  bool
-	rows  int     // writes of its records on their way to disk
+	tries []try // offices asked
+	timer *loop.Timer
 	ended *ending // once it is over
+
+	max   uint32 // Max-Forwards of the B legs
+	round int32  // where in bs those begin that ring now; the ones before are offices that were asked
+	told  int32  // the last provisional code the caller was given
+	rows  int32  // writes of its records on their way to disk
+
+	counted bool // the gauge of kind has it
+	private bool // the caller is not to be shown (RFC 3323)
+	reread  bool // R was asked past its cache
+	askHome bool // home was asked
+	local   bool // the callee is, or would be, served here
+	over    bool
 }
 
 // party is one end of a call.

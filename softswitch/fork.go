@@ -50,7 +50,7 @@ func (c *Call) ring() {
 		c.refuse(err)
 		return
 	}
-	c.round = len(c.bs)
+	c.round = int32(len(c.bs))
 	var why error
 	for _, flows := range targets {
 		if err := c.forkPhone(flows); err != nil {
@@ -63,7 +63,7 @@ func (c *Call) ring() {
 			why = err
 		}
 	}
-	if len(c.bs) == c.round {
+	if len(c.bs) == int(c.round) {
 		if c.from != "" && errors.Is(why, roam.NotRegistered) { // bound here, but each flow is broken (RFC 5626 5.3.1)
 			why = &sip.Refused{Why: roam.NotRegistered, Code: 430}
 		}

@@ -46,7 +46,7 @@ func (c *Call) toOffice(at roam.Location) {
 		c.refuse(err)
 		return
 	}
-	c.round = len(c.bs)
+	c.round = int32(len(c.bs))
 	switch err := c.forkOffice(at); {
 	case errors.Is(err, roam.NotAcceptable) || errors.Is(err, roam.NoCapacity):
 		c.refuse(err)

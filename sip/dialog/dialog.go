@@ -142,28 +142,29 @@ const (
 type Dialog struct {
 	table  *Table
 	events Events // nil after Ended
-	phase  phase
+
+	phase    phase
+	byFlow   bool   // the other end is reached by flow, not by its Contact
+	leaving  bool   // Bye was called while our INVITE was unanswered
+	inviting bool   // a re-INVITE of ours is under way
+	byes     bool   // our BYE is under way, or waits for their ACK
+	seq      uint32 // CSeq of our last request
 
 	callID, local string
 	self          string  // our From in requests, with the tag
 	peer          *peer   // the other end: of several forks the last heard of, then the one that answered
 	forks         []*peer // early dialogs
 	contact       func(f *sip.Flow) string
-	seq           uint32 // CSeq of our last request
 
-	flow   *sip.Flow
-	named  *sip.Flow // by the token in our last Contact, nil: none was given
-	byFlow bool      // the other end is reached by flow, not by its Contact
+	flow  *sip.Flow
+	named *sip.Flow // by the token in our last Contact, nil: none was given
 
 	client    *transaction.Client // our first INVITE while it is unanswered
 	server    *transaction.Server // theirs while it is unanswered
-	leaving   bool                // Bye was called while our INVITE was unanswered
-	inviting  bool                // a re-INVITE of ours is under way
 	invited   *transaction.Server // a re-INVITE of theirs is
 	unacked   *unacked            // 2xx of ours without their ACK
 	ack       *ack                // for the last 2xx of theirs
-	byes      bool                // our BYE is under way, or waits for their ACK
-	byeReason string              // its Reason
+	byeReason string              // of our BYE
 }
 
 // ID is Call-ID, local tag, remote tag ("" before the first response).

@@ -151,16 +151,24 @@ type ack struct {
 	seq     uint32
 	written bool
 	target  string
-	kind    string
-	body    []byte
+	answer  *body // to a late offer; nil: none
+}
+
+// body is a body and its Content-Type.
+type body struct {
+	kind string
+	b    []byte
 }
 
 // Ack acknowledges the latest 2xx of our INVITE or re-INVITE; it is repeated for each repetition of that 2xx.
-func (d *Dialog) Ack(contentType string, body []byte) {
+func (d *Dialog) Ack(contentType string, b []byte) {
 	if d.ack == nil || d.phase == over {
 		return
 	}
-	*d.ack = ack{seq: d.ack.seq, written: true, target: d.peer.target, kind: contentType, body: slices.Clone(body)}
+	*d.ack = ack{seq: d.ack.seq, written: true, target: d.peer.target}
+	if contentType != "" {
+		d.ack.answer = &body{contentType, slices.Clone(b)}
+	}
 	d.sendAck(d.peer, d.ack)
 }
 
@@ -169,7 +177,10 @@ func (d *Dialog) sendAck(to *peer, a *ack) {
 	p.target = a.target
 	d.table.tl.Ack(d.destination(&p), func(w *sip.Writer, _ *sip.Flow) error {
 		d.write(w, &p, sip.ACK, a.seq)
-		return w.End(a.kind, a.body)
+		if a.answer == nil {
+			return w.End("", nil)
+		}
+		return w.End(a.answer.kind, a.answer.b)
 	})
 }
 

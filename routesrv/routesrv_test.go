@@ -103,8 +103,13 @@ func card(o roam.OfficeID) roam.Card {
 
 func newRig(t *testing.T, addr string, o roam.OfficeID) *rig {
 	t.Helper()
+	return newRigWith(t, Config{Redis: "redis://" + addr}, o)
+}
+
+func newRigWith(t *testing.T, cfg Config, o roam.OfficeID) *rig {
+	t.Helper()
 	l, m := loop.New(4096, 64), &metric.Set{}
-	s, err := New(Config{Redis: "redis://" + addr}, l, card(o), "node-"+string(o), 1, m, zerolog.Nop())
+	s, err := New(cfg, l, card(o), "node-"+string(o), 1, m, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ fuzz:
 
 # Under a minute once it is compiled: what a change broke at once.
 fuzz-short:
-	scripts/fuzz 2s
+	scripts/fuzz 1s
 
 bench:
 	scripts/bench

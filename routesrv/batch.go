@@ -61,7 +61,7 @@ func (s *Store) pipelines(ctx context.Context, c *redis.ClusterClient, all []*re
 		start := time.Now()
 		unknown = append(unknown, s.exec(ctx, n.Pipeline(), all, some, how, script, ends)...)
 		for _, i := range some {
-			if err := ends[i].err; err != nil { // another node may have the slot, or be primary now
+			if err := ends[i].err; err != nil && !errors.Is(err, errFew) { // another node may have the slot, or be primary now
 				c.ReloadState(ctx)
 				s.saw(ctx, "pipeline", start, err)
 				break
@@ -71,6 +71,10 @@ func (s *Store) pipelines(ctx context.Context, c *redis.ClusterClient, all []*re
 	return unknown
 }
 
+// errFew fails what R has and its replicas have not. R answers all the same, so it does not count as away.
+var errFew = errors.New("too few replicas have it")
+
+// exec is one pipeline to one Redis.
 func (s *Store) exec(ctx context.Context, pipe redis.Pipeliner, all []*report, todo []int, how, script string, ends []end) (unknown []int) {
 	cmds, words := make([]*redis.Cmd, len(todo)), make([]words, len(todo))
 	for n, i := range todo {
@@ -85,7 +89,7 @@ func (s *Store) exec(ctx context.Context, pipe redis.Pipeliner, all []*report, t
 	var few error
 	if wait != nil {
 		if n, err := wait.Int(); err != nil || n < s.replicas {
-			few = errors.Join(fmt.Errorf("%d replicas have it, want %d", n, s.replicas), err)
+			few = errors.Join(fmt.Errorf("%w: %d, want %d", errFew, n, s.replicas), err)
 		}
 	}
 	for n, i := range todo {

@@ -21,13 +21,8 @@ import (
 // startServer starts a redis-server on a free port of loopback.
 func startServer(t *testing.T, args ...string) (addr string, cmd *exec.Cmd) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = l.Addr().String()
-	_, port, _ := net.SplitHostPort(addr)
-	l.Close()
+	port := freePort(t)
+	addr = "127.0.0.1:" + port
 	cmd = exec.Command("redis-server", append(args, "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir())...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -166,13 +161,8 @@ func TestFailover(t *testing.T) {
 // sentinelServer starts a Sentinel.
 func sentinelServer(t *testing.T, conf string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_, port, _ := net.SplitHostPort(addr)
-	l.Close()
+	port := freePort(t)
+	addr := "127.0.0.1:" + port
 	cmd := exec.Command("redis-server", conf, "--sentinel", "--port", port, "--bind", "127.0.0.1")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -180,4 +170,75 @@ func sentinelServer(t *testing.T, conf string) string {
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	within(t, "sentinel", func() bool { return client(t, addr).Ping(t.Context()).Err() == nil })
 	return addr
+}
+
+// TestCluster writes to a cluster of three shards with a replica each, kills a primary under load, and finds every
+// location that was acknowledged; the other shards go on, and a shard left without a replica acknowledges nothing.
+func TestCluster(t *testing.T) {
+	var addrs []string
+	var cmds []*exec.Cmd
+	for range 6 {
+		addr, cmd := startServer(t, "--save", "", "--appendonly", "no", "--cluster-enabled", "yes", "--cluster-node-timeout", "1000",
+			"--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0", "--cluster-port", freePort(t))
+		addrs, cmds = append(addrs, addr), append(cmds, cmd)
+	}
+	args := append(append([]string{"--cluster", "create"}, addrs...), "--cluster-replicas", "1", "--cluster-yes")
+	if out, err := exec.Command("redis-cli", args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	within(t, "every node is in step", func() bool {
+		for _, a := range addrs {
+			info := client(t, a).ClusterInfo(t.Context()).Val() + client(t, a).Info(t.Context(), "replication").Val()
+			if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "state=online") && !strings.Contains(info, "master_link_status:up") {
+				return false
+			}
+		}
+		return true
+	})
+	r := newRigWith(t, Config{Redis: "cluster://" + strings.Join(addrs, ","), Mode: strict, WaitReplicas: 1}, "north")
+	var acked []roam.UserID
+	report := func(from, to int) (refused int) {
+		for i := from; i < to; i++ {
+			if _, err := r.report(user(i), at(7, "north")); err != nil {
+				refused++
+			} else {
+				acked = append(acked, user(i))
+			}
+		}
+		return refused
+	}
+	within(t, "acknowledged", func() bool { return report(0, 1) == 0 })
+	if n := report(1, 300); n != 0 {
+		t.Errorf("%d of 299 refused, want none", n)
+	}
+	cmds[0].Process.Kill() // the first three are the primaries
+	cmds[0].Wait()
+	within(t, "its replica has taken over", func() bool {
+		info := client(t, addrs[1]).ClusterNodes(t.Context()).Val()
+		return strings.Count(info, "master")-strings.Count(info, "master,fail") == 3
+	})
+	within(t, "the others go on", func() bool { return report(300, 312) < 9 })
+	for _, u := range acked { // whoever has its slot answers, the others send on
+		within(t, string(u), func() bool {
+			for _, a := range addrs[1:] {
+				if client(t, a).HGet(t.Context(), locKey(u), "epoch").Val() == "7" {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	t.Logf("%d acknowledged, all there", len(acked))
+}
+
+// freePort is a port that nobody has.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
 }

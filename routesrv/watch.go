@@ -126,6 +126,9 @@ func (s *Store) watch(ctx context.Context) {
 func (s *Store) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	if c, cluster := s.client.(*redis.ClusterClient); cluster && !s.Up() {
+		c.ReloadState(ctx) // another node may be primary now, and nobody tells a client whose node is dead
+	}
 	err := s.client.Ping(ctx).Err()
 	if errors.As(err, new(redis.Error)) && !away(err) { // NOAUTH, NOPERM: it will not serve us either
 		s.complain("routes.refused", err)

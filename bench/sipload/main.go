@@ -23,6 +23,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,7 @@ type options struct {
 	pid, store                            int
 	register, move                        bool
 	label                                 string
+	run                                   string // of Call-IDs: a registration of an earlier run is another one
 	source, kind, nonce                   string
 	rate                                  int
 	pace                                  float64
@@ -68,6 +70,7 @@ func main() {
 	flag.IntVar(&o.rate, "rate", 20000, "flood: messages per second")
 	flag.StringVar(&o.label, "label", "", "printed first")
 	flag.Parse()
+	o.run = strconv.FormatInt(time.Now().UnixNano(), 36)
 	if err := run(&o); err != nil {
 		fmt.Fprintln(os.Stderr, "sipload:", err)
 		os.Exit(1)

@@ -107,7 +107,7 @@ func registerOnce(o *options, conn *net.UDPConn, to *net.UDPAddr, name string) e
 	buf := make([]byte, 4096)
 	for try := range 4 {
 		a.cseq++
-		m := registerMessage(nil, o, &a, here, fmt.Sprintf("%sonce%d", cookie, try), "once"+here)
+		m := registerMessage(nil, o, &a, here, fmt.Sprintf("%sonce%d", cookie, try), "once"+here+o.run)
 		var err error
 		if conn.RemoteAddr() != nil {
 			_, err = conn.Write(m)

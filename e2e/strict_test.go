@@ -29,7 +29,12 @@ func (r *durableRedis) start() {
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
-	eventually(r.t, 10*time.Second, "redis-server", func() error { return exec.Command("redis-cli", "-p", r.port, "ping").Run() })
+	eventually(r.t, 30*time.Second, "redis-server", func() error { // it answers before it has read its file, with LOADING and no exit code
+		if out, err := exec.Command("redis-cli", "-p", r.port, "ping").Output(); err != nil || strings.TrimSpace(string(out)) != "PONG" {
+			return fmt.Errorf("got %q, %v, want PONG", out, err)
+		}
+		return nil
+	})
 }
 
 func (r *durableRedis) kill() {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +59,7 @@ func (h *House) Explain(ctx context.Context, name, from, only string) (e Explana
 		}
 	}
 	e.Next = e.next()
-	e.Policy = h.policy(&e, home, there)
+	e.Policy = e.policy(there)
 	if e.Moves, err = h.Moves(ctx, e.User); err != nil {
 		e.Unread = err.Error()
 	}
@@ -94,12 +93,17 @@ func (e *Explanation) next() (first time.Time) {
 }
 
 // policy is the agreement between home and the office where the user is, as each side has it.
-func (h *House) policy(e *Explanation, home, there *Office) (lines []string) {
+func (e *Explanation) policy(there *Office) (lines []string) {
 	if e.At == e.Home || e.At == "" {
 		return nil // at home no agreement is needed
 	}
-	if home != nil {
-		lines = append(lines, roamersLine(home.Config().Partners, e.Home, e.At, &e.Whereabouts))
+	if e.AtHome != nil {
+		for _, at := range e.AtHome.Stays {
+			if at.Office == e.At {
+				lines = append(lines, fmt.Sprintf("agreement %s -> %s: %s", e.Home, e.At, at.Agreement))
+				break
+			}
+		}
 	}
 	if there != nil {
 		for _, p := range there.Config().Partners {
@@ -118,21 +122,6 @@ func (h *House) policy(e *Explanation, home, there *Office) (lines []string) {
 		}
 	}
 	return lines
-}
-
-// roamersLine says whether home lets the user roam at an office.
-func roamersLine(partners []roam.Partner, home, at roam.OfficeID, w *Whereabouts) string {
-	i := slices.IndexFunc(partners, func(p roam.Partner) bool { return p.Office == at })
-	if i < 0 {
-		return fmt.Sprintf("agreement %s -> %s: none any more", home, at)
-	}
-	local, _, _ := strings.Cut(string(w.User), "@")
-	for _, d := range partners[i].Roamers.Deny {
-		if d == string(w.User) || d == local || d == w.Number {
-			return fmt.Sprintf("agreement %s -> %s: barred for this user now; ends with the next refresh", home, at)
-		}
-	}
-	return fmt.Sprintf("agreement %s -> %s: allowed", home, at)
 }
 
 // Moves is the last moves of user as the routing store has them, newest first.

@@ -27,6 +27,7 @@ type StayAt struct {
 	Office      roam.OfficeID `json:"office"`
 	Epoch       roam.Epoch    `json:"epoch"`
 	Until       time.Time     `json:"until"`                // of the last of its bindings
+	Agreement   string        `json:"agreement,omitempty"`  // at home, of a device elsewhere: "allowed", "barred", "none any more"
 	Ticket      time.Time     `json:"ticket,omitzero"`      // of a visitor: home's word is good until then
 	Provisional time.Time     `json:"provisional,omitzero"` // home has checked but not recorded the visit (M9): until when we repeat it
 }
@@ -51,7 +52,7 @@ func (s *Server) Standing(ctx context.Context, user roam.UserID) (a Standing, er
 func (s *Server) stands(u *subscriber) Standing {
 	a := Standing{Home: s.cfg.Card.Office, Profile: u.home.Profile}
 	for _, p := range u.home.At {
-		a.Stays = append(a.Stays, StayAt{Device: p.Device, Office: p.Office, Epoch: p.Epoch, Until: lastUntil(p.Contacts)})
+		a.Stays = append(a.Stays, StayAt{Device: p.Device, Office: p.Office, Epoch: p.Epoch, Until: lastUntil(p.Contacts), Agreement: s.agreement(u, p.Office)})
 	}
 	for _, d := range u.home.Owed {
 		a.Owed = append(a.Owed, d.To)
@@ -82,6 +83,19 @@ func (s *Server) visitorStands(vs []*visitor) Standing {
 		a.Limit = p.Visitors.Max
 	}
 	return a
+}
+
+// agreement says whether u may roam at an office now; "" for our own.
+func (s *Server) agreement(u *subscriber, at roam.OfficeID) string {
+	switch p, found := s.partner(at); {
+	case at == s.cfg.Card.Office:
+		return ""
+	case !found:
+		return "none any more"
+	case denied(p.Roamers.Deny, u.home.User, u.Short, u.Number):
+		return "barred"
+	}
+	return "allowed"
 }
 
 func lastUntil(cs []control.Contact) (last time.Time) {

@@ -253,13 +253,11 @@ func (s *Server) Closed(f *sip.Flow) {
 
 // LeaseOver is dhcp.Watcher's: the flows of an address end with its lease.
 func (s *Server) LeaseOver(ip netip.Addr) {
-	for f, t := range s.flows {
+	for f := range s.flows {
 		if f.Remote.Addr().Unmap() != ip.Unmap() {
 			continue
 		}
-		for _, user := range t.all() {
-			s.offline(user, f)
-		}
+		s.Silent(f)
 	}
 }
 

@@ -10,15 +10,18 @@ import (
 
 // claim is an answer to our challenge, to be checked.
 type claim struct {
-	user    *subscriber // nil: nobody; checked against Dummy, so that it costs the same
-	name    string      // for the log
-	value   []byte      // of Authorization or Proxy-Authorization; nil when absent
-	method  string
-	visited string             // the asking office, "" here
-	asked   []byte             // the Request-URI, which the digest's uri repeats
-	target  func(sip.URI) bool // what else it may name; nil: us, or the host that was asked
-	proxy   bool               // challenge with 407
+	user   *subscriber // nil: nobody; checked against Dummy, so that it costs the same
+	name   string      // for the log
+	value  []byte      // of Authorization or Proxy-Authorization; nil when absent
+	method string
+	at     digest.Place       // where the phone is challenged
+	asked  []byte             // the Request-URI, which the digest's uri repeats
+	target func(sip.URI) bool // what else it may name; nil: us, or the host that was asked
+	proxy  bool               // challenge with 407
 }
+
+// placeOf is where a phone at the other end of f is challenged by us.
+func placeOf(f *sip.Flow) digest.Place { return digest.Place{Source: f.Remote.Addr().As16()} }
 
 // authenticate checks l (RFC 3261 22). again says that it is a repetition, with which nothing
 // may be changed. The error is a challenge, or a 400.
@@ -44,7 +47,7 @@ func (s *Server) authenticate(f *sip.Flow, l claim) (again bool, err error) {
 	if c.URI != string(l.asked) && !s.targeted(f, &l, c.URI) {
 		ha1, known = digest.Dummy, false
 	}
-	res := s.guard.Check(s.loop.Now(), l.method, l.visited, &c, allowed(ha1, s.algorithms(l.user)), w)
+	res := s.guard.Check(s.loop.Now(), l.method, l.at, &c, allowed(ha1, s.algorithms(l.user)), w)
 	switch {
 	case !known || res == digest.Bad:
 		s.failed("credentials", l.name, f)
@@ -102,7 +105,7 @@ func allowed(h digest.HA1, by digest.Algorithms) digest.HA1 {
 
 // challenge is the 401 or 407.
 func (s *Server) challenge(l claim, stale bool) error {
-	fields := s.guard.Challenge(s.loop.Now(), s.domain(), l.visited, s.algorithms(l.user), stale, l.proxy)
+	fields := s.guard.Challenge(s.loop.Now(), s.domain(), l.at, s.algorithms(l.user), stale, l.proxy)
 	code := 401
 	if l.proxy {
 		code = 407

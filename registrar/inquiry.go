@@ -72,7 +72,7 @@ func number(user string) bool {
 
 // nobody treats an unknown user of our domain like a wrong password: the same work, the same words.
 func (s *Server) nobody(req *sip.Message) error {
-	_, err := s.authenticate(req.Flow, claim{value: s.credentials(req, sip.Authorization), method: "REGISTER", asked: req.RequestURI()})
+	_, err := s.authenticate(req.Flow, claim{value: s.credentials(req, sip.Authorization), method: "REGISTER", asked: req.RequestURI(), at: placeOf(req.Flow)})
 	s.counted("home", err, s.loop.Now())
 	return err
 }
@@ -123,6 +123,10 @@ func (s *Server) identified(in *inquiry, u sip.URI, user roam.UserID, home roam.
 	in.q.User, in.home = user, home
 	if in.r.Device == "" {
 		in.r.Device = s.deviceOf(user, &in.r)
+	}
+	if v := s.findVisitor(user, in.r.Device); v != nil && v.visit.Repeats(s.loop.Now(), &in.r) { // home takes no answer twice
+		s.answer(control.Answer{Tx: in.r.Tx})
+		return
 	}
 	s.stepInquiry(in, in.r)
 }
@@ -263,7 +267,7 @@ func (s *Server) query(in *inquiry, at string) {
 	req := in.tx.Request()
 	value := s.credentials(req, sip.Authorization)
 	q := identity{home: in.home, at: at, user: in.q.User, method: "REGISTER", uri: string(req.RequestURI()), value: string(value),
-		device: in.r.Device, callID: in.r.CallID, person: in.r.Person}
+		device: in.r.Device, source: in.tx.Flow().Remote.Addr(), callID: in.r.CallID, person: in.r.Person}
 	s.identityQuery(q, func(res *sip.Message, err error) {
 		if err != nil {
 			s.stepInquiry(in, s.known(in))

@@ -1,12 +1,17 @@
 package registrar
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
+	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/sip/digest"
 	"github.com/siproam/siproam/sip/transaction"
 )
 
@@ -19,7 +24,8 @@ type identity struct {
 	uri    string // its Request-URI
 	value  string // Authorization, untouched; "": challenge him
 	device roam.Device
-	callID string // of the phone's registration
+	source netip.Addr // of the phone
+	callID string     // of its registration
 	person bool
 }
 
@@ -36,7 +42,7 @@ func (s *Server) identityQuery(q identity, done func(*sip.Message, error)) {
 	s.ask(q.home, q.at, func(w *sip.Writer) error {
 		aor := "sip:" + string(q.user)
 		addressed(w, "REGISTER", "sip:"+domain, aor, aor, transaction.NewTag(), 1)
-		w.Add(sip.PVisitedNetworkID, s.network(q.device, q.callID, q.person))
+		w.Add(sip.PVisitedNetworkID, s.network(q.device, q.callID, q.person)+s.from(q.source))
 		w.Add(sip.RoamDigest, q.method+";uri="+sip.Quote(q.uri))
 		if q.value != "" {
 			w.Add(sip.Authorization, q.value)
@@ -60,12 +66,22 @@ func (s *Server) network(d roam.Device, callID string, person bool) string {
 	return v
 }
 
+// from is our word for the address of a phone, to which home binds its nonces. It says which are the same, and not
+// what they are: it holds for this run.
+func (s *Server) from(a netip.Addr) string {
+	b := a.As16()
+	mac := hmac.New(sha256.New, s.sources[:])
+	mac.Write(b[:])
+	return `;from="` + base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:12]) + `"`
+}
+
 // network is a partner's P-Visited-Network-ID, read.
 type network struct {
 	office roam.OfficeID
 	device roam.Device
 	callID string
 	person bool
+	from   [16]byte
 }
 
 func readNetwork(req *sip.Message) (n network) {
@@ -75,6 +91,8 @@ func readNetwork(req *sip.Message) (n network) {
 	n.office, n.device = roam.OfficeID(strings.TrimSpace(office)), roam.Device(device)
 	n.callID, _ = p.Get("call")
 	_, n.person = p.Get("person")
+	from, _ := p.Get("from")
+	copy(n.from[:], from)
 	return n
 }
 
@@ -105,7 +123,8 @@ func (s *Server) partnerRegister(tx *transaction.Server, req *sip.Message) error
 func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscriber, p *roam.Partner, n network) error {
 	method, asked := digestOf(req)
 	uri, _ := sip.ParseURI([]byte(asked))
-	l := claim{user: u, name: string(req.Value(sip.To)), value: s.credentials(req, sip.Authorization), method: method, visited: string(n.office), asked: []byte(asked)}
+	l := claim{user: u, name: string(req.Value(sip.To)), value: s.credentials(req, sip.Authorization), method: method, asked: []byte(asked),
+		at: digest.Place{Visited: string(n.office), Source: n.from}}
 	l.target = func(d sip.URI) bool {
 		return s.hosts[d.Host] || d.Equal(uri) || method == "REGISTER" && d.Host == uri.Host
 	}
@@ -120,19 +139,13 @@ func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscribe
 	if denied(p.Roamers.Deny, id, u.Short, u.Number) {
 		return roam.NoAgreement
 	}
-	if method != "REGISTER" { // a call's credentials: no visit comes of them, and no answer serves for two calls
-		if again {
-			return s.challenge(l, true)
-		}
+	if again { // no answer serves twice: a repetition is the visited office's to see, which has the flow that it came by
+		return s.challenge(l, true)
+	}
+	if method != "REGISTER" { // a call's credentials: no visit comes of them
 		return s.legal(tx, u, "")
 	}
 	now := s.loop.Now()
-	if again { // repeated: good for the visit that came of it, and for no other
-		i := u.visitAt(n.device, n.office)
-		if i < 0 || u.home.At[i].Contacts[0].CallID != n.callID || !u.home.At[i].Contacts[0].Live(now) {
-			return s.challenge(l, true)
-		}
-	}
 	if u.home.Superseded(now, n.device, n.office, n.callID, n.person) {
 		return roam.Moved
 	}
@@ -187,12 +200,12 @@ func (s *Server) Authenticate(req *sip.Message, user roam.UserID, done func(roam
 	method, uri := req.MethodText(), string(req.RequestURI())
 	asked, _ := sip.ParseURI(req.RequestURI())
 	if u := s.users[user]; u != nil {
-		again, err := s.authenticate(req.Flow, claim{user: u, name: string(user), value: value, method: method, proxy: true, asked: req.RequestURI(),
+		again, err := s.authenticate(req.Flow, claim{user: u, name: string(user), value: value, method: method, proxy: true, asked: req.RequestURI(), at: placeOf(req.Flow),
 			target: func(d sip.URI) bool { // SIPp names the server alone
 				return d.Equal(asked) || (d.User == asked.User || d.User == "") && s.ours(d.Host, req.Flow)
 			}})
 		if again {
-			err = s.challenge(claim{user: u, proxy: true}, true)
+			err = s.challenge(claim{user: u, proxy: true, at: placeOf(req.Flow)}, true)
 		}
 		s.loop.Later(func() { done(user, err) })
 		return
@@ -202,7 +215,8 @@ func (s *Server) Authenticate(req *sip.Message, user roam.UserID, done func(roam
 		s.loop.Later(func() { done(user, roam.NotAllowed) })
 		return
 	}
-	q := identity{home: v.visit.Home.Office, at: v.visit.Home.Registrar, user: user, method: method, uri: uri, value: string(value), device: v.visit.Device}
+	q := identity{home: v.visit.Home.Office, at: v.visit.Home.Registrar, user: user, method: method, uri: uri, value: string(value), device: v.visit.Device,
+		source: req.Flow.Remote.Addr()}
 	f, counted := req.Flow, s.stranger(req.Flow)
 	if counted && !s.questions.ask(q.home) {
 		s.loop.Later(func() { done(user, roam.TooBusy) })

@@ -39,7 +39,7 @@ func (s *Server) serveRegister(tx *transaction.Server, req *sip.Message) error {
 func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subscriber) error {
 	began := s.loop.Now()
 	again, err := s.authenticate(req.Flow, claim{user: u, name: string(u.home.User), value: s.credentials(req, sip.Authorization),
-		method: "REGISTER", asked: req.RequestURI()}) // 3, 4: that To is the user's own is in logins
+		method: "REGISTER", asked: req.RequestURI(), at: placeOf(req.Flow)}) // 3, 4: that To is the user's own is in logins
 	if err != nil {
 		s.counted("home", err, began)
 		return err
@@ -50,7 +50,7 @@ func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subsc
 		return err
 	}
 	if again && !u.home.Repeats(began, r) { // a repeated answer to our challenge changes nothing
-		return s.challenge(claim{user: u}, true)
+		return s.challenge(claim{user: u, at: placeOf(req.Flow)}, true)
 	}
 	if again || u.home.Refresh(began, r) {
 		s.refreshed.Add(1)

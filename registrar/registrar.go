@@ -9,7 +9,7 @@
 //
 //	OPTIONS sip:softswitch   the office card; with a user part, what is known of a visitor
 //	REGISTER, no Contact     identity query: Authorization as the phone sent it, Roam-Digest: method;uri="...",
-//	                         P-Visited-Network-ID: office;device="...";call="...";person. The 200 brings
+//	                         P-Visited-Network-ID: office;device="...";call="...";person;from="...". The 200 brings
 //	                         Roam-Ticket and {user, profile}
 //	REGISTER, Contact        registration message: <sip:token@softswitch>, Roam-Ticket, our card. The 200 brings the
 //	                         location, and Expires as home grants it
@@ -23,6 +23,7 @@ package registrar
 
 import (
 	"context"
+	"crypto/rand"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -96,13 +97,14 @@ type Server struct {
 	leases Leases
 	log    zerolog.Logger
 
-	office *control.Office
-	guard  digest.Guard
-	signer *seal.Signer
-	row    []byte           // of a subscriber, while it is made
-	asked  control.Register // of the REGISTER being served: what most need for a moment only
-	agents agents
-	epochs epochs
+	office  *control.Office
+	guard   digest.Guard
+	signer  *seal.Signer
+	sources [16]byte         // key of from
+	row     []byte           // of a subscriber, while it is made
+	asked   control.Register // of the REGISTER being served: what most need for a moment only
+	agents  agents
+	epochs  epochs
 
 	hosts    map[string]bool // cfg.Names
 	users    map[roam.UserID]*subscriber
@@ -145,6 +147,7 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Swit
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),
 		onBound: func(roam.Flow, bool) {}, onFailed: func(roam.Flow) {}, questions: questions{offices: map[roam.OfficeID]int{}},
 	}
+	rand.Read(s.sources[:]) // never fails (crypto/rand)
 	s.count(m)
 	if err := s.loadKeys(context.Background()); err != nil {
 		return nil, err

@@ -347,6 +347,7 @@ type phone struct {
 	callID   string
 	cseq     int
 	port     uint16
+	ip       string // "": 198.51.100.7
 	contact  string // "": made of port
 	expires  int
 	extra    string // more header fields
@@ -372,7 +373,7 @@ func (p *phone) carry(o roam.OfficeID) *phone {
 
 func (p *phone) flow() *sip.Flow {
 	o := p.w.offices[p.office]
-	return &sip.Flow{Flow: roam.Flow{Transport: roam.UDP, Local: o.addr, Remote: netip.AddrPortFrom(netip.MustParseAddr("198.51.100.7"), p.port)}, Here: o.addr.String()}
+	return &sip.Flow{Flow: roam.Flow{Transport: roam.UDP, Local: o.addr, Remote: netip.AddrPortFrom(netip.MustParseAddr(cmp.Or(p.ip, "198.51.100.7")), p.port)}, Here: o.addr.String()}
 }
 
 // text is one REGISTER.

@@ -133,7 +133,7 @@ func (v Visit) legal(now time.Time, l Legal, out []Action) (Visit, []Action) {
 	if v.Gone != nil && v.Gone.Epoch > l.Ticket.Epoch {
 		return v, append(out, Answer{Tx: l.Tx, Why: roam.Moved})
 	}
-	if v.told() && v.Office.repeats(now, v.Contacts, &l.Register) && len(l.Contacts) > 0 { // its answer got lost
+	if v.Repeats(now, &l.Register) {
 		return v, append(out, Answer{Tx: l.Tx, Location: v.Location})
 	}
 	if v.Serving() && v.Ticket.Epoch > l.Ticket.Epoch { // two requests of one phone crossed; their CSeq decides
@@ -173,6 +173,13 @@ func (v Visit) legal(now time.Time, l Legal, out []Action) (Visit, []Action) {
 	c.d = move
 	v.now = &c
 	return v, append(out, Allocate{roam.Line{User: v.User, Visitor: true, Home: l.Card, Epoch: l.Ticket.Epoch, Profile: l.Profile, Targets: to.Targets()}})
+}
+
+// Repeats says that r has been obeyed before and changes nothing: its answer got lost. It came by the flow that is
+// bound, so there is nothing in the answer that its sender does not have.
+func (v *Visit) Repeats(now time.Time, r *Register) bool {
+	adds := slices.ContainsFunc(r.Contacts, func(c Contact) bool { return c.Grant > 0 })
+	return v.now == nil && adds && v.told() && v.Office.repeats(now, v.Contacts, r)
 }
 
 // Targets is where the device is reached.

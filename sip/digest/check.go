@@ -54,7 +54,7 @@ const (
 // against Dummy, so that they cost the same.
 //
 // That c.Realm is one of ours and c.URI names the request's target is the caller's to check.
-func (g *Guard) Check(now time.Time, method, visited string, c *Credentials, ha1 HA1, w *Windows) Result {
+func (g *Guard) Check(now time.Time, method string, at Place, c *Credentials, ha1 HA1, w *Windows) Result {
 	n := index(c.Algorithm)
 	if n < 0 || !strings.EqualFold(c.QOP, "auth") || c.NC == 0 {
 		return Bad
@@ -65,7 +65,7 @@ func (g *Guard) Check(now time.Time, method, visited string, c *Credentials, ha1
 	if !g.answers(n, method, c, ha1[n]) {
 		return Bad
 	}
-	stamp, ours := g.stamp(now, c.Realm, visited, c.Nonce)
+	stamp, ours := g.stamp(now, c.Realm, &at, c.Nonce)
 	if !ours {
 		return Old
 	}

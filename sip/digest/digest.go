@@ -2,7 +2,8 @@
 //
 // Nonces verify themselves: they are stamped with a key of this run, so nothing is
 // remembered per challenge, and after a restart every nonce is stale. A nonce is
-// bound to its realm and to the office the phone visits; each is another one.
+// bound to its realm, to the office the phone visits and to the address it came from: an
+// answer that somebody has seen on the wire is no good to him anywhere else.
 //
 // Of qop only auth is taken. An answer without qop (RFC 2069) carries no nonce count
 // and can be replayed for as long as its nonce lives; it is Bad.
@@ -20,15 +21,21 @@ import (
 // Algorithms names what a domain or user is challenged with.
 type Algorithms []string // "md5", "sha-256"; both: sha-256 first; none: md5
 
+// Place is where a phone was challenged, and where alone the nonce is good.
+type Place struct {
+	Visited string   // the office it visits; "": at home
+	Source  [16]byte // its address, without the port, which a NAT may change; away, what the visited office calls that
+}
+
 // Guard makes nonces and checks answers. Nonces verify themselves, are bound to the
-// realm and the visited office, and go stale after Lifetime or a restart. It is
+// realm and the phone's Place, and go stale after Lifetime or a restart. It is
 // used on the loop only.
 type Guard struct {
 	Key      *seal.Stamps
 	Lifetime time.Duration // of a nonce; 0: 5 minutes
 
 	last  uint64 // stamp of the newest nonce
-	bound bound  // the binding asked for last: nearly always the one asked for next
+	bound bound  // realm and office asked for last: nearly always those asked for next
 	a2    [len(algorithms)]a2
 }
 
@@ -38,15 +45,15 @@ const (
 )
 
 // Challenge gives the header fields of a 401 (proxy false) or 407, one per algorithm, all with the
-// same nonce. visited is "" at home. The strongest comes first (RFC 8760 2.4), since a phone takes the
+// same nonce. The strongest comes first (RFC 8760 2.4), since a phone takes the
 // first it knows.
-func (g *Guard) Challenge(now time.Time, realm, visited string, a Algorithms, stale, proxy bool) []sip.Field {
+func (g *Guard) Challenge(now time.Time, realm string, at Place, a Algorithms, stale, proxy bool) []sip.Field {
 	name := sip.WWWAuthenticate
 	if proxy {
 		name = sip.ProxyAuthenticate
 	}
 	var nonce [seal.StampLen]byte
-	g.nonce(nonce[:0], now, realm, visited)
+	g.nonce(nonce[:0], now, realm, &at)
 	fields := make([]sip.Field, 0, len(algorithms))
 	for n := len(algorithms) - 1; n >= 0; n-- {
 		if a.has(algorithms[n].config) || len(a) == 0 && n == 0 {
@@ -79,14 +86,14 @@ func challenge(realm string, nonce []byte, algorithm string, stale bool) string 
 
 // nonce appends one. Its stamp is when it was made, in ns. Stamps grow, so no two nonces are alike and the
 // newer of two is known.
-func (g *Guard) nonce(dst []byte, now time.Time, realm, visited string) []byte {
+func (g *Guard) nonce(dst []byte, now time.Time, realm string, at *Place) []byte {
 	g.last = max(g.last+1, uint64(now.UnixNano()))
-	return g.Key.Append(dst, nonceKind, g.last, g.binding(realm, visited))
+	return g.Key.Append(dst, nonceKind, g.last, g.binding(realm, at))
 }
 
-// stamp is that of a living nonce of ours for realm and visited; ours is false for any other.
-func (g *Guard) stamp(now time.Time, realm, visited, nonce string) (stamp uint64, ours bool) {
-	stamp, ours = g.Key.Open(nonceKind, nonce, g.binding(realm, visited))
+// stamp is that of a living nonce of ours for realm and at; ours is false for any other.
+func (g *Guard) stamp(now time.Time, realm string, at *Place, nonce string) (stamp uint64, ours bool) {
+	stamp, ours = g.Key.Open(nonceKind, nonce, g.binding(realm, at))
 	lifetime := g.Lifetime
 	if lifetime == 0 {
 		lifetime = defaultLifetime
@@ -94,17 +101,21 @@ func (g *Guard) stamp(now time.Time, realm, visited, nonce string) (stamp uint64
 	return stamp, ours && now.UnixNano() <= int64(stamp)+int64(lifetime)
 }
 
-// bound is what a nonce is bound to, and the sum that stands for it.
+// bound is the realm and office that nonces are bound to, the sum that stands for them, and room for a source.
 type bound struct {
 	realm, visited string
-	sum            [8]byte
+	sum            [8 + 16]byte
 }
 
-func (g *Guard) binding(realm, visited string) []byte {
-	if b := &g.bound; b.realm != realm || b.visited != visited || b.realm == "" {
-		*b = bound{strings.Clone(realm), strings.Clone(visited), binding(realm, visited)}
+func (g *Guard) binding(realm string, at *Place) []byte {
+	b := &g.bound
+	if b.realm != realm || b.visited != at.Visited || b.realm == "" {
+		b.realm, b.visited = strings.Clone(realm), strings.Clone(at.Visited)
+		sum := binding(realm, at.Visited)
+		copy(b.sum[:], sum[:])
 	}
-	return g.bound.sum[:]
+	copy(b.sum[8:], at.Source[:])
+	return b.sum[:]
 }
 
 func binding(realm, visited string) [8]byte {

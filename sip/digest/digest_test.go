@@ -22,7 +22,7 @@ const (
 
 // challenges is the values of Challenge.
 func (g *Guard) challenges(now time.Time, realm, visited string, a Algorithms, stale bool) (values []string) {
-	for _, f := range g.Challenge(now, realm, visited, a, stale, false) {
+	for _, f := range g.Challenge(now, realm, Place{Visited: visited}, a, stale, false) {
 		values = append(values, f.Value)
 	}
 	return values
@@ -82,6 +82,7 @@ func TestCheck(t *testing.T) {
 		c       *Credentials
 		method  string
 		visited string
+		source  byte
 		after   time.Duration
 		ha1     HA1
 		want    Result
@@ -97,6 +98,8 @@ func TestCheck(t *testing.T) {
 		{name: "for this visited office", c: answer(t, g.challenges(now, realm, "south", nil, false)[0], password, "REGISTER", 1), visited: "south", ha1: ha1, want: Good},
 		{name: "of another realm", c: answer(t, strings.Replace(g.challenges(now, "south.example", "", nil, false)[0], "south", "north", 1), password, "REGISTER", 1), ha1: ha1, want: Old},
 		{name: "from before a restart", c: answer(t, guard().challenges(now, realm, "", nil, false)[0], password, "REGISTER", 1), ha1: ha1, want: Old},
+		{name: "from this address", c: answer(t, g.Challenge(now, realm, Place{Source: [16]byte{7}}, nil, false, false)[0].Value, password, "REGISTER", 1), source: 7, ha1: ha1, want: Good},
+		{name: "from another address", c: answer(t, g.Challenge(now, realm, Place{Source: [16]byte{7}}, nil, false, false)[0].Value, password, "REGISTER", 1), source: 8, ha1: ha1, want: Old},
 		{name: "in time", c: answer(t, fresh(0), password, "REGISTER", 1), after: 5 * time.Minute, ha1: ha1, want: Good},
 		{name: "too late", c: answer(t, fresh(0), password, "REGISTER", 1), after: 5*time.Minute + time.Millisecond, ha1: ha1, want: Old},
 		{name: "too late and wrong", c: answer(t, fresh(0), "x", "REGISTER", 1), after: time.Hour, ha1: ha1, want: Bad},
@@ -104,7 +107,7 @@ func TestCheck(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := g.Check(now.Add(tt.after), "REGISTER", tt.visited, tt.c, tt.ha1, nil); got != tt.want {
+			if got := g.Check(now.Add(tt.after), "REGISTER", Place{tt.visited, [16]byte{tt.source}}, tt.c, tt.ha1, nil); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})
@@ -127,11 +130,11 @@ func TestCheckRefusesWhatItDoesNotKnow(t *testing.T) {
 		"another count":     func(c *Credentials) { c.NC, c.nc = 2, "" },
 	} {
 		c := answer(t, g.challenges(now, realm, "", nil, false)[0], password, "REGISTER", 1)
-		if got := g.Check(now, "REGISTER", "", c, ha1, nil); got != Good {
+		if got := g.Check(now, "REGISTER", Place{}, c, ha1, nil); got != Good {
 			t.Fatalf("%s: before: got %v, want Good", name, got)
 		}
 		change(c)
-		if got := g.Check(now, "REGISTER", "", c, ha1, nil); got != Bad {
+		if got := g.Check(now, "REGISTER", Place{}, c, ha1, nil); got != Bad {
 			t.Errorf("%s: got %v, want Bad", name, got)
 		}
 	}
@@ -149,7 +152,7 @@ func TestRFC7616Vectors(t *testing.T) {
 		`, response="753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1", algorithm=SHA-256`,
 	} {
 		c := parse(t, strings.ReplaceAll(common, "\n", "")+tail)
-		if got := guard().Check(now, "GET", "", c, ha1, nil); got != Old {
+		if got := guard().Check(now, "GET", Place{}, c, ha1, nil); got != Old {
 			t.Errorf("%s: got %v, want Old", tail, got)
 		}
 	}
@@ -181,7 +184,7 @@ func TestOnlyAuth(t *testing.T) {
 		c := answer(t, g.challenges(now, realm, "", nil, false)[0], password, "REGISTER", 1)
 		c.QOP = qop
 		c.Response = respond(0, c, "REGISTER", ha1[0])
-		if got := g.Check(now, "REGISTER", "", c, ha1, nil); got != want {
+		if got := g.Check(now, "REGISTER", Place{}, c, ha1, nil); got != want {
 			t.Errorf("qop %q: got %v, want %v", qop, got, want)
 		}
 	}
@@ -220,11 +223,11 @@ func TestOnlyGoodMovesTheWindow(t *testing.T) {
 	g, ha1 := guard(), MakeHA1(login, realm, password)
 	challenge := g.challenges(now, realm, "", nil, false)[0]
 	var w Windows
-	if got := g.Check(now, "REGISTER", "", answer(t, challenge, "x", "REGISTER", 9), ha1, &w); got != Bad || len(w.used) != 0 || w.floor != 0 {
+	if got := g.Check(now, "REGISTER", Place{}, answer(t, challenge, "x", "REGISTER", 9), ha1, &w); got != Bad || len(w.used) != 0 || w.floor != 0 {
 		t.Fatalf("wrong: got %v and %v, want Bad and nothing", got, w)
 	}
 	for _, want := range []Result{Good, Again} {
-		if got := g.Check(now, "REGISTER", "", answer(t, challenge, password, "REGISTER", 1), ha1, &w); got != want {
+		if got := g.Check(now, "REGISTER", Place{}, answer(t, challenge, password, "REGISTER", 1), ha1, &w); got != want {
 			t.Errorf("got %v, want %v", got, want)
 		}
 	}
@@ -273,7 +276,7 @@ func TestNoncesDiffer(t *testing.T) {
 
 func TestChallengeOfProxy(t *testing.T) {
 	for proxy, want := range map[bool]sip.Name{false: sip.WWWAuthenticate, true: sip.ProxyAuthenticate} {
-		for _, f := range guard().Challenge(now, realm, "", Algorithms{"md5", "sha-256"}, false, proxy) {
+		for _, f := range guard().Challenge(now, realm, Place{}, Algorithms{"md5", "sha-256"}, false, proxy) {
 			if f.Name != want {
 				t.Errorf("proxy %v: got %s, want %s", proxy, f.Name, want)
 			}
@@ -343,7 +346,7 @@ func FuzzDigest(f *testing.F) {
 		if !ok || err != nil || again != c {
 			t.Errorf("%q: got %+v, then %+v, %v", value, c, again, err)
 		}
-		if got := g.Check(now, "REGISTER", "", &c, ha1, nil); got != Bad {
+		if got := g.Check(now, "REGISTER", Place{}, &c, ha1, nil); got != Bad {
 			t.Errorf("%q: got %v, want Bad", value, got)
 		}
 	})
@@ -367,7 +370,7 @@ func BenchmarkCheck(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				var w Windows
-				if got := g.Check(now, "REGISTER", "", c, ha1, &w); got != Good {
+				if got := g.Check(now, "REGISTER", Place{}, c, ha1, &w); got != Good {
 					b.Fatal(got)
 				}
 			}
@@ -379,6 +382,6 @@ func BenchmarkChallenge(b *testing.B) {
 	g := guard()
 	b.ReportAllocs()
 	for b.Loop() {
-		g.Challenge(now, realm, "", nil, false, false)
+		g.Challenge(now, realm, Place{}, nil, false, false)
 	}
 }

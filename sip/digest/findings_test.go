@@ -37,7 +37,7 @@ func TestFindings(t *testing.T) {
 				if !ok || !errors.As(err, &r) || r.Code != 400 {
 					t.Fatalf("got %+v, %v, %v, want a 400", c, ok, err)
 				}
-				if got := g.Check(now, "REGISTER", "", &c, ha1, nil); got != Bad {
+				if got := g.Check(now, "REGISTER", Place{}, &c, ha1, nil); got != Bad {
 					t.Fatalf("what is left of it: got %v, want %v", got, Bad)
 				}
 			}

@@ -2,25 +2,30 @@ package sip
 
 import (
 	"errors"
+	"math/rand/v2"
+	"strconv"
 
 	"github.com/siproam/siproam/roam"
 )
 
-// refusals is the one table from reasons to codes (DESIGN 6, RFC 3261 21).
-var refusals = map[roam.Refusal]struct {
+// row is a line of refusals.
+type row struct {
 	code   int
 	reason string // "": the standard phrase
-	fields []Field
-}{
+	after  int    // seconds of Retry-After, spread; 0: none
+}
+
+// refusals is the one table from reasons to codes (DESIGN 6, RFC 3261 21).
+var refusals = map[roam.Refusal]row{
 	roam.BadCredentials: {code: 401},
 	roam.NotAllowed:     {code: 403},
 	roam.NoAgreement:    {code: 403, reason: "No Roaming Agreement"},
-	roam.NoCapacity:     {code: 503, fields: []Field{{RetryAfter, "30"}}},
+	roam.NoCapacity:     {code: 503, after: 30},
 	roam.NoAbility:      {code: 420},
 	roam.Moved:          {code: 403, reason: "Registered Elsewhere"},
-	roam.HomeSilent:     {code: 503, reason: "Home Office Does Not Answer", fields: []Field{{RetryAfter, "30"}}},
+	roam.HomeSilent:     {code: 503, reason: "Home Office Does Not Answer", after: 30},
 	roam.Stale:          {code: 500, reason: "Out Of Order"}, // 10.3 step 7
-	roam.TooBusy:        {code: 503, fields: []Field{{RetryAfter, "5"}}},
+	roam.TooBusy:        {code: 503, after: 5},
 	roam.NoSuchUser:     {code: 404},
 	roam.Ambiguous:      {code: 404, reason: "Use The Full Number"},
 	roam.Incomplete:     {code: 484},
@@ -33,8 +38,19 @@ var refusals = map[roam.Refusal]struct {
 	roam.NoDialog:       {code: 481},
 	roam.LoopDetected:   {code: 482},
 	roam.Timeout:        {code: 408},
-	roam.StoreAway:      {code: 503, reason: "Routing Store Away", fields: []Field{{RetryAfter, "10"}}},
+	roam.StoreAway:      {code: 503, reason: "Routing Store Away", after: 10},
 }
+
+func (r *row) fields() []Field {
+	if r.after == 0 {
+		return nil
+	}
+	return []Field{{RetryAfter, Spread(r.after)}}
+}
+
+// Spread is a Retry-After of about so many seconds, from a half of them to half as many again: who was refused
+// together must not come back together.
+func Spread(seconds int) string { return strconv.Itoa(seconds/2 + rand.IntN(seconds+1)) }
 
 // Status is the one table from errors to codes: *Refused, roam.Refusal, anything
 // else is 500 and its text never reaches the wire.
@@ -44,19 +60,19 @@ func Status(err error) (code int, reason string, fields []Field) {
 	switch {
 	case direct && refused != nil, errors.As(err, &refused):
 		row := refusals[refused.Why]
-		code, reason, fields = row.code, row.reason, row.fields
+		code, reason = row.code, row.reason
 		if refused.Code != 0 && refused.Code != code {
 			code, reason = refused.Code, ""
 		}
 		if refused.Reason != "" {
 			reason = refused.Reason
 		}
-		if refused.Fields != nil {
-			fields = refused.Fields
+		if fields = refused.Fields; fields == nil {
+			fields = row.fields()
 		}
 	case errors.As(err, &why):
 		row := refusals[why]
-		code, reason, fields = row.code, row.reason, row.fields
+		code, reason, fields = row.code, row.reason, row.fields()
 	}
 	if code == 0 {
 		code, reason = 500, ""

@@ -3,6 +3,7 @@ package sip_test
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/siproam/siproam/roam"
@@ -18,6 +19,36 @@ func TestStatusKnowsEveryRefusal(t *testing.T) {
 		if wrapped, _, _ := sip.Status(fmt.Errorf("register: %w", r)); wrapped != code {
 			t.Errorf("%v wrapped: got %d, want %d", r, wrapped, code)
 		}
+	}
+}
+
+// TestRetryAfterIsSpread: who was refused together does not come back together, whatever the reason.
+func TestRetryAfterIsSpread(t *testing.T) {
+	for _, r := range roam.Refusals() {
+		seen := map[string]bool{}
+		for range 500 {
+			switch _, _, fields := sip.Status(r); {
+			case len(fields) == 0:
+				seen = nil
+			case seen != nil:
+				seen[fields[0].Value] = true
+			}
+		}
+		code, _, _ := sip.Status(r)
+		if seen == nil != (code != 503) || seen != nil && (len(seen) < 5 || seen["0"]) {
+			t.Errorf("%v: got %v, want many values of Retry-After with 503 and none else", r, seen)
+		}
+	}
+	low, high := 99, 0
+	for range 5000 {
+		n, err := strconv.Atoi(sip.Spread(10))
+		if err != nil {
+			t.Fatal(err)
+		}
+		low, high = min(low, n), max(high, n)
+	}
+	if low != 5 || high != 15 {
+		t.Errorf("about 10: got %d to %d, want 5 to 15", low, high)
 	}
 }
 

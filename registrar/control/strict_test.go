@@ -236,7 +236,14 @@ func TestStrictVisit(t *testing.T) {
 	}
 	*w.visit(south) = v
 
-	at = begin().Location // now R answers
+	at = begin().Location // now R answers, but first to what was reported before
+	older := roam.Location{Office: "north", Epoch: at.Epoch - 1}
+	for _, ev := range []Reported{{Epoch: older.Epoch, Err: lost}, {Epoch: older.Epoch, Location: older}, {Epoch: older.Epoch}, {Epoch: at.Epoch + 1, Err: lost}} {
+		if v, out = w.visit(south).Step(w.now, ev, nil); len(out) > 0 || !v.Busy() || !v.Serving() {
+			t.Errorf("%+v: got %+v, want the wait to go on", ev, out)
+		}
+		*w.visit(south) = v
+	}
 	v, out = w.visit(south).Step(w.now, Reported{Epoch: at.Epoch, Location: at}, nil)
 	if a, is := out[0].(Answer); !is || a.Why != roam.OK || !v.Serving() {
 		t.Fatalf("got %+v serving %v, want 200", out, v.Serving())

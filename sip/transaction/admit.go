@@ -2,7 +2,6 @@ package transaction
 
 import (
 	"hash/maphash"
-	"math/rand/v2"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -243,7 +242,7 @@ func (l *Layer) unheard(m *sip.Message) {
 	s := l.queue.scratch.Get().(*scratch)
 	defer l.queue.scratch.Put(s)
 	s.w.Response(m, 503, "", l.unheardTag(s, m))
-	s.w.Add(sip.RetryAfter, retryAfter())
+	s.w.Add(sip.RetryAfter, sip.Spread(busyFor))
 	if s.w.End("", nil) == nil && (!sip.Amplifies(m, s.w.Bytes()) || m.Flow.Transport.Stream() || l.queue.regular(m.Flow)) {
 		_ = l.sender.Send(m.Flow, s.w.Bytes()) // leaves at the end of the loop's turn; repeated if lost
 	}
@@ -266,8 +265,8 @@ func (l *Layer) ofUnheard(m *sip.Message) bool {
 	return m.ToTag() == l.unheardTag(s, m)
 }
 
-// retryAfter is spread, so that they do not all come back at once.
-func retryAfter() string { return strconv.Itoa(5 + rand.IntN(11)) }
+// busyFor is after how many seconds, about, a request that there was no time for is worth another try.
+const busyFor = 10
 
 // room is how many transactions there may be for m to begin one: the last eighth is for those who go first.
 func (l *Layer) room(m *sip.Message) int {

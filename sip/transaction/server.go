@@ -256,7 +256,7 @@ func (s *Server) Busy(reason string) {
 		s.gone()
 		return
 	}
-	s.Refuse(&sip.Refused{Why: roam.TooBusy, Fields: []sip.Field{{Name: sip.RetryAfter, Value: retryAfter()}}})
+	s.Refuse(&sip.Refused{Why: roam.TooBusy, Fields: []sip.Field{{Name: sip.RetryAfter, Value: sip.Spread(busyFor)}}})
 }
 
 // OnCancel has fn called when a CANCEL matches, after that was answered 200; at the end of this

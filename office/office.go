@@ -123,7 +123,7 @@ func (o *Office) wire(cfg Config) (err error) {
 	if o.reg, err = registrar.New(registrarConfig(cfg, names, card), o.loop, o.layer, o.file, o.sw, o.routes, nil, o.metrics, o.log); err != nil {
 		return err
 	}
-	o.routes.Owned(o.reg.Owned)
+	o.routes.Owned(o.reg.Owned, nil)
 	if err := o.recall(context.Background()); err != nil {
 		return err
 	}

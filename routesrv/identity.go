@@ -137,7 +137,7 @@ func (s *Store) Known() (k Known) {
 			k.Identities = append(k.Identities, roam.Identity{Name: key, User: n.user, Home: n.home})
 		}
 	})
-	s.offices.each(func(_ roam.OfficeID, o *office) { k.Peers = append(k.Peers, o.peer()) })
+	s.offices.each(func(_ roam.OfficeID, o *office) { k.Peers = append(k.Peers, s.peer(o)) })
 	return k
 }
 

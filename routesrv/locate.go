@@ -112,14 +112,14 @@ func (s *Store) remembered(user roam.UserID) (roam.Location, error) {
 	return at, nil
 }
 
-// judge sets Suspect: the location's softswitch gives no sign of life, though R has been
-// reachable for longer than a sign of life stands.
+// judge sets Suspect: the location's softswitch is dead (silence.go).
 func (s *Store) judge(at roam.Location) roam.Location {
 	if at.Office == "" || at.Office == s.here.Office {
 		return at
 	}
-	if o, known := s.offices.get(at.Office); known {
-		at.Suspect = o.dead(at.Switch)
+	at.Suspect = s.dead(at.Switch)
+	if o, known := s.offices.get(at.Office); known && !at.Suspect {
+		at.Suspect = o.gone(at.Switch, func(w softswitch) bool { return s.dead(w.uri) })
 	}
 	return at
 }

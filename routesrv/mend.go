@@ -2,7 +2,9 @@ package routesrv
 
 import (
 	"context"
+	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -12,12 +14,33 @@ import (
 
 const (
 	sweepEvery = 10 * time.Minute
+	sweepPace  = 200 * time.Millisecond // between pages of the slow sweep
+	leastPace  = 10 * time.Millisecond  // after a batch of a repair; see pause
 	pageSize   = 100
 )
 
-// Owned has the sweep repair what R should hold of our users: it asks all, a page at a
-// time, on the loop; pages are in order of UserID. Before Run, or on the loop.
-func (s *Store) Owned(page func(after roam.UserID, max int) []roam.Owned) { s.owned = page }
+// pages gives what R should hold of some users, a page at a time, on the loop, in order of UserID.
+type pages = func(after roam.UserID, max int) []roam.Owned
+
+// Owned has the sweep repair what R should hold of our users. ahead hears, on the loop, of a user of whom R holds a
+// newer word than page said. Before Run, or on the loop.
+func (s *Store) Owned(page pages, ahead func(roam.UserID, roam.Location)) {
+	s.owned, s.ahead = page, ahead
+}
+
+// Guests has a repair after a loss write what R should hold of our visitors, too: their home may be dead. Before Run.
+func (s *Store) Guests(page pages) { s.guests = page }
+
+// pause waits after a batch of a repair that took so long: as long again, so that however many offices repair at once,
+// half of R is left for others. It says whether ctx stands.
+func pause(ctx context.Context, took, least time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(max(took, least)):
+		return true
+	}
+}
 
 // mend writes what R does not have: at once what failed, everything when R may have lost
 // it, and now and then the sweep looks whether a write got lost on the way.
@@ -40,11 +63,13 @@ func (s *Store) mend(ctx context.Context) {
 		if err == nil {
 			err = s.mendNames(ctx, all)
 		}
-		if pace := 200 * time.Millisecond; err == nil && (all || time.Since(swept) > sweepEvery) {
+		if err == nil && (all || time.Since(swept) > sweepEvery) {
 			if all {
-				pace = 10 * time.Millisecond
+				err = errors.Join(s.sweep(ctx, s.owned, leastPace), s.sweep(ctx, s.guests, leastPace))
+			} else {
+				err = s.sweep(ctx, s.owned, sweepPace)
 			}
-			if err = s.sweep(ctx, pace); err == nil {
+			if err == nil {
 				swept = time.Now()
 			}
 		}
@@ -65,22 +90,27 @@ func (s *Store) mendReports(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for _, r := range todo {
-		now, won, err := s.set(ctx, r.user, r.at, r.why)
-		if away(err) {
-			return err
-		}
-		s.refuse(err)
+	for some := range slices.Chunk(todo, pageSize) {
+		began := time.Now()
+		ends := s.setAll(ctx, some)
+		var failed error
 		if err := s.loop.Do(ctx, func() {
-			if err == nil {
-				s.written(r, now, won)
-			} else if s.owing[r.user] == r { // it would be refused again
-				delete(s.owing, r.user)
-				s.owed.Store(int64(len(s.owing)))
+			for i, r := range some {
+				switch err := ends[i].err; {
+				case err == nil:
+					s.written(r, ends[i].now, ends[i].won)
+				case away(err):
+					failed = err
+				case s.owing[r.user] == r: // it would be refused again
+					s.refuse(err)
+					delete(s.owing, r.user)
+					s.owed.Store(int64(len(s.owing)))
+				}
 			}
-		}); err != nil {
-			return err
+		}); err != nil || failed != nil {
+			return errors.Join(err, failed)
 		}
+		pause(ctx, time.Since(began), 0)
 	}
 	return nil
 }
@@ -101,10 +131,12 @@ func (s *Store) mendNames(ctx context.Context, all bool) error {
 		if all = false; len(put)+len(drop) == 0 {
 			return nil
 		}
+		began := time.Now()
 		if err := s.putNames(ctx, put, drop); err != nil {
 			s.loop.Deliver(func() { s.untake(put, drop) })
 			return err
 		}
+		pause(ctx, time.Since(began), 0)
 	}
 }
 
@@ -166,31 +198,30 @@ func (s *Store) putNames(ctx context.Context, put, drop []roam.Identity) error {
 	return nil
 }
 
-// sweep compares what R should hold with what it holds, a page at a time, and prolongs it.
-func (s *Store) sweep(ctx context.Context, pace time.Duration) error {
+// sweep compares what R should hold with what it holds, a page at a time, and prolongs it. pace is the least pause
+// after a page.
+func (s *Store) sweep(ctx context.Context, all pages, pace time.Duration) error {
+	if all == nil {
+		return nil
+	}
 	for after := roam.UserID(""); ; {
 		var page []roam.Owned
-		if err := s.loop.Do(ctx, func() {
-			if s.owned != nil {
-				page = s.owned(after, pageSize)
-			}
-		}); err != nil || len(page) == 0 {
+		if err := s.loop.Do(ctx, func() { page = all(after, pageSize) }); err != nil || len(page) == 0 {
 			return err
 		}
+		began := time.Now()
 		if err := s.compare(ctx, page); err != nil {
 			return err
 		}
 		after = page[len(page)-1].User
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, time.Since(began), pace) {
 			return ctx.Err()
-		case <-time.After(pace):
 		}
 	}
 }
 
 // compare writes again what is missing or older in R. What is newer there stays: a report
-// of ours may be on its way, and if not, home hears of it when it next reports.
+// of ours may be on its way, and if not, ours is the old word.
 func (s *Store) compare(ctx context.Context, page []roam.Owned) error {
 	within, cancel := context.WithTimeout(ctx, 5*patience)
 	defer cancel()
@@ -209,6 +240,8 @@ func (s *Store) compare(ctx context.Context, page []roam.Owned) error {
 	if _, err := pipe.Exec(within); away(err) {
 		return err
 	}
+	var wrong []*report
+	ahead := map[roam.UserID]roam.Location{}
 	for i, o := range page {
 		is := all[i].is.Val()
 		if len(is) != 2 { // a key of another type, which the script could not write either
@@ -216,19 +249,35 @@ func (s *Store) compare(ctx context.Context, page []roam.Owned) error {
 			continue
 		}
 		now := readLocation(fields([]any{"epoch", is[0], "office", is[1]}))
-		same := now.Epoch == o.At.Epoch && now.Office == o.At.Office && all[i].loc.Val() && all[i].ep.Val()
-		if o.At.Epoch == 0 || same || now.Epoch > o.At.Epoch {
-			continue
-		}
-		now, won, err := s.set(ctx, o.User, o.At, "repaired")
-		if err != nil {
-			return err
-		}
-		if err := s.loop.Do(ctx, func() { s.written(&report{user: o.User, at: o.At}, now, won) }); err != nil {
-			return err
+		switch same := now.Epoch == o.At.Epoch && now.Office == o.At.Office && all[i].loc.Val() && all[i].ep.Val(); {
+		case now.Epoch > o.At.Epoch:
+			ahead[o.User] = now
+		case o.At.Epoch != 0 && !same:
+			wrong = append(wrong, &report{user: o.User, at: o.At, why: "repaired"})
 		}
 	}
-	return nil
+	ends := s.setAll(ctx, wrong)
+	var failed error
+	err := s.loop.Do(ctx, func() {
+		for i, r := range wrong {
+			if err := ends[i].err; err != nil {
+				if s.refuse(err); away(err) {
+					failed = err
+				}
+				continue
+			}
+			s.written(r, ends[i].now, ends[i].won)
+			if !ends[i].won {
+				ahead[r.user] = ends[i].now
+			}
+		}
+		for user, now := range ahead {
+			if s.ahead != nil {
+				s.ahead(user, now)
+			}
+		}
+	})
+	return errors.Join(err, failed)
 }
 
 // Resync has everything that R should hold of our users compared and written again, paced, as after R has

@@ -84,15 +84,19 @@ func user(n int) roam.UserID { return roam.UserID(fmt.Sprintf("%d@north.example"
 // ownPages makes r the home of n users, all at at.
 func ownPages(r *rig, n int, at roam.Location) {
 	r.on(func() {
-		r.Owned(func(after roam.UserID, max int) (page []roam.Owned) {
-			for i := range n {
-				if u := user(i); u > after && len(page) < max {
-					page = append(page, roam.Owned{User: u, At: at})
-				}
-			}
-			return page
-		})
+		r.Owned(pagesOf(n, at), func(u roam.UserID, now roam.Location) { r.newer[u] = now.Epoch })
 	})
+}
+
+func pagesOf(n int, at roam.Location) pages {
+	return func(after roam.UserID, max int) (page []roam.Owned) {
+		for i := range n {
+			if u := user(i); u > after && len(page) < max {
+				page = append(page, roam.Owned{User: u, At: at})
+			}
+		}
+		return page
+	}
 }
 
 // R loses everything while we are connected: our next renewal notices, and all is written again.
@@ -128,7 +132,7 @@ func sweepRepairs(t *testing.T, addr string) {
 	for _, key := range []string{locKey(user(0)), epKey(user(0)), movesKey(user(0))} {
 		c.Expire(ctx, key, time.Minute)
 	}
-	if err := r.sweep(ctx, 0); err != nil {
+	if err := r.sweep(ctx, r.owned, 0); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range []roam.Location{at(5, "south"), at(5, "south"), at(6, "west"), at(5, "south")} {
@@ -144,6 +148,22 @@ func sweepRepairs(t *testing.T, addr string) {
 	if got := r.count("routes_stale_writes_total"); got != 0 {
 		t.Errorf("%d stale writes, want 0", got)
 	}
+	r.on(func() {
+		if len(r.newer) != 1 || r.newer[user(2)] != 6 {
+			t.Errorf("home was told of %v, want of user 2's epoch 6", r.newer)
+		}
+	})
+}
+
+// Home is dead when R loses everything: who serves its users writes where they are.
+func guestsAreMended(t *testing.T, addr string) {
+	r, c, ctx := newRig(t, addr, "south"), client(t, addr), t.Context()
+	r.on(func() { r.Guests(pagesOf(3, at(7, "south"))) })
+	c.FlushAll(ctx)
+	r.eventually("mended", func() bool {
+		got := readLocation(c.HGetAll(ctx, locKey(user(2))).Val())
+		return got.Epoch == 7 && got.Office == "south"
+	})
 }
 
 // Redis goes and comes back. Meanwhile everything is answered at once, from memory; then what
@@ -262,7 +282,7 @@ func snapshotRestores(t *testing.T, addr string) {
 	c, ctx := client(t, addr), t.Context()
 	r := newRig(t, addr, "north")
 	r.report(alice, at(5, "south"))
-	c.Set(ctx, "short", "x", 10*time.Second)
+	c.Set(ctx, "short", "x", signOfLife-time.Second)
 	c.Set(ctx, "text", "a\r\nb\x00", 0)
 	south := newRig(t, addr, "south")
 	for i := range 3 {

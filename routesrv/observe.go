@@ -33,7 +33,7 @@ func (s *Store) Offices(ctx context.Context) (all []roam.Peer, err error) {
 				return err
 			}
 			if o != nil {
-				all = append(all, o.peer())
+				all = append(all, o.peer(func(w softswitch) bool { return o.judged && !w.alive }))
 			}
 		}
 		return nil

@@ -27,30 +27,34 @@ type softswitch struct {
 	alive     bool
 }
 
-// dead says that the softswitch at uri gives no sign of life.
-func (o *office) dead(uri string) bool {
-	if !o.judged {
-		return false
-	}
-	named, any := false, false
+// gone says that the softswitch at uri is dead, or its office is and nobody knows that address.
+func (o *office) gone(uri string, dead func(softswitch) bool) bool {
+	any := false
 	for _, w := range o.switches {
-		if w.uri == uri && w.alive {
-			return false
+		if w.uri == uri {
+			return dead(w)
 		}
-		named, any = named || w.uri == uri, any || w.alive
+		any = any || !dead(w)
 	}
-	return named || !any
+	return o.judged && !any
 }
 
-func (o *office) peer() roam.Peer {
-	p := roam.Peer{Office: o.id, Domains: o.domains, Registrar: o.registrar, Alive: !o.judged}
+// peer is o for others: the first softswitch that is not dead, else the first.
+func (o *office) peer(dead func(softswitch) bool) roam.Peer {
+	p := roam.Peer{Office: o.id, Domains: o.domains, Registrar: o.registrar, Alive: !o.judged && len(o.switches) == 0}
 	for i, w := range o.switches {
-		if i == 0 || w.alive && !p.Alive {
+		lives := !dead(w)
+		if i == 0 || lives && !p.Alive {
 			p.Switch = w.uri
 		}
-		p.Alive = p.Alive || w.alive
+		p.Alive = p.Alive || lives
 	}
 	return p
+}
+
+// peer is o as we know it now.
+func (s *Store) peer(o *office) roam.Peer {
+	return o.peer(func(w softswitch) bool { return s.dead(w.uri) })
 }
 
 // Peer is what R knows of an office and its softswitch: from the cache or Redis; the last
@@ -66,7 +70,7 @@ func (s *Store) Peer(id roam.OfficeID, done func(roam.Peer, error)) {
 	o, known := s.offices.get(id)
 	switch {
 	case known && (s.loop.Now().Before(o.until) || !s.Up()):
-		s.loop.Later(func() { done(o.peer(), nil) })
+		s.loop.Later(func() { done(s.peer(o), nil) })
 	case !s.Up():
 		s.loop.Later(func() { done(roam.Peer{}, roam.StoreAway) })
 	default:
@@ -75,7 +79,7 @@ func (s *Store) Peer(id roam.OfficeID, done func(roam.Peer, error)) {
 				done(roam.Peer{}, err)
 				return
 			}
-			done(o.peer(), nil)
+			done(s.peer(o), nil)
 		})
 	}
 }
@@ -101,6 +105,7 @@ func (s *Store) askOffice(id roam.OfficeID, done func(*office, error)) {
 
 // knowOffice keeps R's answer; what R does not know any more is kept as it was.
 func (s *Store) knowOffice(id roam.OfficeID, o *office, err error) {
+	fresh := err == nil && o != nil
 	if old, known := s.offices.get(id); known && o == nil {
 		o, err = old, nil
 	}
@@ -112,6 +117,9 @@ func (s *Store) knowOffice(id roam.OfficeID, o *office, err error) {
 	default:
 		o.until = s.loop.Now().Add(answersFor)
 		s.offices.put(id, o)
+		if fresh {
+			s.signs(o)
+		}
 	}
 	waiting := s.asking[id]
 	delete(s.asking, id)
@@ -120,7 +128,8 @@ func (s *Store) knowOffice(id roam.OfficeID, o *office, err error) {
 	}
 }
 
-// fetchOffice reads roam:office and the signs of life; nil when R knows no such office.
+// fetchOffice reads roam:office and the signs of life; nil when R knows no such office. R that has lost our own sign of
+// life has lost others, too, and is no witness.
 func (s *Store) fetchOffice(ctx context.Context, id roam.OfficeID) (*office, error) {
 	f, err := s.client.HGetAll(ctx, officeKey(id)).Result()
 	if err != nil || len(f) == 0 {
@@ -134,11 +143,11 @@ func (s *Store) fetchOffice(ctx context.Context, id roam.OfficeID) (*office, err
 	for i, w := range o.switches {
 		lives[i] = pipe.HGetAll(ctx, swKey(w.node))
 	}
-	if len(lives) > 0 {
-		if _, err := pipe.Exec(ctx); err != nil {
-			return nil, err
-		}
+	ours := pipe.Exists(ctx, swKey(s.node)) // the last: what it says was so before
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, err
 	}
+	o.judged = o.judged && (s.observes() || ours.Val() == 1)
 	for i, l := range lives {
 		if life := l.Val(); life["office"] == string(id) {
 			o.switches[i].uri, o.switches[i].alive = life["uri"], true
@@ -175,7 +184,8 @@ func (s *Store) renew(ctx context.Context, first bool) {
 		s.refuse(err)
 		return
 	}
-	if there.Val() == 0 && !first { // it was there 5 s ago: R has lost more than this
+	if there.Val() == 0 && !first { // it was there 3 s ago: R has lost more than this
+		s.since.Store(time.Now().UnixNano())
 		s.lost.Store(true)
 		signal(s.work)
 	}

@@ -30,8 +30,8 @@ import (
 const (
 	patience     = 300 * time.Millisecond // for one question
 	acknowledged = 2 * time.Second        // strict: for the acknowledgement of a move, which may wait for a disk and for replicas
-	signOfLife   = 15 * time.Second       // TTL of roam:sw
-	renewEvery   = 5 * time.Second
+	signOfLife   = 9 * time.Second        // TTL of roam:sw; with renewEvery and a question to who is silent, known in 15 s
+	renewEvery   = 3 * time.Second
 	locationTTL  = 7 * 24 * time.Hour // renewed by the sweep; the sign of life, not this, tells a dead office
 	epochTTL     = 30 * 24 * time.Hour
 	officeTTL    = 30 * 24 * time.Hour
@@ -68,12 +68,18 @@ type Store struct {
 	offices *cache[roam.OfficeID, *office]
 	asking  map[roam.OfficeID][]func(*office, error)
 
+	suspects map[string]*suspect // by URI of a softswitch of another office
+	probe    func(o roam.OfficeID, uri string, done func(answered bool))
+	returned func(roam.OfficeID)
+
 	queue    queue                   // reports on their way to the writer
 	limit    time.Duration           // for one batch of them
 	replicas int                     // that must have them, too
 	owing    map[roam.UserID]*report // what R did not take; the newest per user
 	owed     atomic.Int64            // len(owing)
-	owned    func(after roam.UserID, max int) []roam.Owned
+	owned    pages
+	guests   pages
+	ahead    func(roam.UserID, roam.Location)
 
 	ours    map[claim]roam.Identity // everything published
 	publish map[claim]roam.Identity // of these, what R may not have
@@ -116,7 +122,8 @@ func New(cfg Config, l *loop.Loop, here roam.Card, node string, boot uint64, m *
 		places: newCache[roam.UserID, *place](placesKept), flights: map[roam.UserID]*flight{},
 		names: newCache[string, name](identitiesKept), naming: map[string][]func(name, error){},
 		offices: newCache[roam.OfficeID, *office](officesKept), asking: map[roam.OfficeID][]func(*office, error){},
-		queue: queue{wake: make(chan struct{}, 1)}, limit: patience, replicas: cfg.WaitReplicas, owing: map[roam.UserID]*report{},
+		suspects: map[string]*suspect{},
+		queue:    queue{wake: make(chan struct{}, 1)}, limit: patience, replicas: cfg.WaitReplicas, owing: map[roam.UserID]*report{},
 		ours: map[claim]roam.Identity{}, publish: map[claim]roam.Identity{}, gone: map[claim]roam.Identity{},
 	}
 	if cfg.Strict() {

@@ -26,6 +26,7 @@ var suite = map[string]func(t *testing.T, addr string){
 	"poison":                  poison,
 	"what was lost is mended": whatWasLostIsMended,
 	"sweep":                   sweepRepairs,
+	"guests":                  guestsAreMended,
 	"courier":                 courier,
 	"courier crashes":         courierCrashes,
 	"snapshot":                snapshotRestores,
@@ -93,6 +94,7 @@ type rig struct {
 	*Store
 	metrics *metric.Set
 	stop    func()
+	newer   map[roam.UserID]roam.Epoch // what Owned's ahead was told
 }
 
 func card(o roam.OfficeID) roam.Card {
@@ -116,7 +118,7 @@ func newRigWith(t *testing.T, cfg Config, o roam.OfficeID) *rig {
 	stopLoop := background(t, func(ctx context.Context) error { l.Run(ctx); return nil })
 	stop := background(t, s.Run)
 	t.Cleanup(func() { stop(); stopLoop() })
-	r := &rig{t: t, Store: s, metrics: m, stop: stop}
+	r := &rig{t: t, Store: s, metrics: m, stop: stop, newer: map[roam.UserID]roam.Epoch{}}
 	r.eventually("up", s.Up)
 	r.eventually("subscribed", func() (ok bool) { r.on(func() { ok = s.gen > 0 }); return ok })
 	return r

@@ -87,6 +87,9 @@ partners:
     roamers: {deny: ["2009"]}
     home_silent: {policy: admit-known}
   - {office: west, certificate: sip.west.example, visitors: {max: 20}}
+  - office: acme
+    foreign: {domain: acme.example, registrar: "sip:10.0.0.5:5060", listen: 10.2.0.1:5070, sources: [10.0.0.5, 10.0.1.0/24], expires: 120s, front: true}
+    visitors: {max: 20}
 dhcp: {mode: none}
 http: {listen: 127.0.0.1:8080}
 log: {level: info, format: auto, sip: ["2001"]}
@@ -142,7 +145,7 @@ func TestExample(t *testing.T) {
 	if err := config.Parse("office.example.yaml", []byte(text), &cfg); err != nil {
 		t.Errorf("%v\n%s", err, text)
 	}
-	if len(cfg.Partners) != 2 || cfg.PartnerListen == "" || !cfg.Advertise.IsValid() {
+	if len(cfg.Partners) != 3 || cfg.PartnerListen == "" || !cfg.Advertise.IsValid() {
 		t.Errorf("commented in: got %+v\n%s", cfg, text)
 	}
 }
@@ -156,7 +159,7 @@ func TestPortsAndDoubts(t *testing.T) {
 	for _, p := range cfg.Ports() {
 		got = append(got, p.Port+" "+p.From)
 	}
-	want := "5060/udp phones, 5060/tcp phones, 8089/tcp phones, 5067/tcp other offices, 20000-20999/udp phones and other offices, 8080/tcp this machine only"
+	want := "5060/udp phones, 5060/tcp phones, 8089/tcp phones, 5067/tcp other offices, 5070/udp acme, 5070/tcp acme, 20000-20999/udp phones and other offices, 8080/tcp this machine only"
 	if strings.Join(got, ", ") != want {
 		t.Errorf("got %s\nwant %s", strings.Join(got, ", "), want)
 	}

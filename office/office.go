@@ -228,6 +228,9 @@ func names(cfg Config) []string {
 			all = append(all, hostsOf(addr.Addr())...)
 		}
 	}
+	for _, p := range cfg.foreign() {
+		all = append(all, hostsOf(p.Foreign.Listen.Addr())...)
+	}
 	var distinct []string
 	for _, n := range all {
 		if n = hostText(n); !slices.Contains(distinct, n) {

@@ -70,6 +70,9 @@ func (p *partners) reload(cfg Config) error {
 	}
 	known := make(map[string]roam.OfficeID, len(cfg.Partners))
 	for _, one := range cfg.Partners {
+		if one.Foreign != nil {
+			continue
+		}
 		known[strings.ToLower(one.Certificate)] = one.Office
 	}
 	p.known.Store(&known)

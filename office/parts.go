@@ -50,7 +50,7 @@ func card(cfg Config) roam.Card {
 
 func transportConfig(cfg Config, p *partners, boot uint64) (transport.Config, error) {
 	tc := transport.Config{
-		Listen: cfg.Listen, PartnerListen: cfg.PartnerListen, PartnerTLS: p.tls(), PhoneTLS: p.phones(), Advertise: cfg.Advertise,
+		Listen: cfg.Listen, Foreign: foreignListeners(&cfg), PartnerListen: cfg.PartnerListen, PartnerTLS: p.tls(), PhoneTLS: p.phones(), Advertise: cfg.Advertise,
 		LocalNetworks: cfg.LocalNetworks, Boot: boot, DSCP: signallingDSCP,
 		Overload: cfg.Overload, Origins: cfg.WebSocket.Origins, Names: names(cfg),
 	}
@@ -69,7 +69,11 @@ func transportConfig(cfg Config, p *partners, boot uint64) (transport.Config, er
 func mediaConfig(cfg Config) media.Config {
 	mc := cfg.Media
 	mc.Advertise, mc.LocalNetworks = cfg.Advertise, cfg.LocalNetworks
-	for _, l := range slices.Concat(cfg.Listen, []string{cfg.PartnerListen}) {
+	listeners := slices.Concat(cfg.Listen, []string{cfg.PartnerListen})
+	for _, p := range cfg.foreign() {
+		listeners = append(listeners, "udp:"+p.Foreign.Listen.String())
+	}
+	for _, l := range listeners {
 		_, at, err := splitListen(l)
 		switch a := at.Addr(); {
 		case err != nil, a == mc.Addr:

@@ -15,15 +15,15 @@ type Port struct {
 	What string `json:"what"`
 }
 
-// within is what else TCP carries under SIP.
-var within = map[string]string{"tls": "TLS", "ws": "WebSocket", "wss": "secure WebSocket"}
+// wraps is what else TCP carries under SIP.
+var wraps = map[string]string{"tls": "TLS", "ws": "WebSocket", "wss": "secure WebSocket"}
 
 // Ports lists what this configuration listens on, for whoever keeps the firewall.
 func (c *Config) Ports() (all []Port) {
 	for _, l := range c.Listen {
 		if transport, addr, err := splitListen(l); err == nil {
 			what := "SIP at " + addr.Addr().String()
-			if how, found := within[transport]; found {
+			if how, found := wraps[transport]; found {
 				transport, what = "tcp", "SIP over "+how+" at "+addr.Addr().String()
 			}
 			all = append(all, Port{fmt.Sprintf("%d/%s", addr.Port(), transport), "phones", what})
@@ -31,6 +31,10 @@ func (c *Config) Ports() (all []Port) {
 	}
 	if _, addr, err := splitListen(c.PartnerListen); err == nil {
 		all = append(all, Port{fmt.Sprintf("%d/tcp", addr.Port()), "other offices", "SIP over mutual TLS"})
+	}
+	for _, p := range c.foreign() {
+		port, what := p.Foreign.Listen.Port(), "SIP at "+p.Foreign.Listen.Addr().String()
+		all = append(all, Port{fmt.Sprintf("%d/udp", port), string(p.Office), what}, Port{fmt.Sprintf("%d/tcp", port), string(p.Office), what})
 	}
 	all = append(all, Port{c.Media.Ports + "/udp", "phones and other offices", "RTP and RTCP"})
 	if addr, err := splitHostPort(c.HTTP.Listen); err == nil {

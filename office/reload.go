@@ -54,6 +54,9 @@ func (o *Office) Reload(ctx context.Context, cfg Config) (kept []string, err err
 			now.Set(is)
 		}
 	}
+	if keepForeign(&was, &cfg) {
+		kept = append(kept, "partners.foreign")
+	}
 	if err := o.partners.reload(cfg); err != nil {
 		return nil, err
 	}

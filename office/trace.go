@@ -56,7 +56,7 @@ func (t *tracer) see(f *sip.Flow, sent bool, b []byte) (s Seen, ok bool) {
 	}
 	s = Seen{
 		Time: time.Now().UTC(), Office: t.o.Name(), Sent: sent, Transport: f.Transport.String(), Local: f.Local.String(), Remote: f.Remote.String(),
-		Partner: f.Partner, Method: m.MethodText(), Status: m.Status(), Reason: strings.Clone(m.Reason()),
+		Partner: f.Office(), Method: m.MethodText(), Status: m.Status(), Reason: strings.Clone(m.Reason()),
 		CallID: strings.Clone(m.CallID()), CSeq: m.CSeq(),
 	}
 	if m.IsRequest() {

@@ -140,7 +140,7 @@ func (f *findings) certificate(c *Config) {
 // partnerSide: the partner listener, its certificate and the URI we publish belong together.
 func (f *findings) partnerSide(c *Config) {
 	if c.PartnerListen == "" {
-		if len(c.Partners) > 0 {
+		if len(c.Partners) > len(c.foreign()) {
 			f.at("partner_listen", "missing: other offices are listed under partners")
 		}
 		return
@@ -199,12 +199,14 @@ func (f *findings) partners(c *Config) {
 		}
 		name := strings.ToLower(p.Certificate)
 		switch {
+		case p.Foreign != nil:
+			f.foreign(c, i)
 		case name == "":
 			f.at(path+".certificate", "missing: the name in its certificate is who it is")
 		case names[name]:
 			f.at(path+".certificate", "%q is another partner's name", p.Certificate)
 		}
-		offices[p.Office], names[name] = true, true
+		offices[p.Office], names[name] = true, p.Foreign == nil
 		if p.Visitors.Max < 0 {
 			f.at(path+".visitors.max", "%d is below 0", p.Visitors.Max)
 		}

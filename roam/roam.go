@@ -166,6 +166,7 @@ type Partner struct {
 		Deny []string `yaml:"deny"` // our users that may not roam there
 	} `yaml:"roamers"`
 	HomeSilent *SilencePolicy `yaml:"home_silent"`
+	Foreign    *Foreign       `yaml:"foreign"` // set: it is no siproam, and has no certificate
 }
 
 // SilencePolicy is the policy of M9: what to do when a visitor's home does not answer.

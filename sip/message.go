@@ -242,10 +242,16 @@ func (m *Message) unfolded() bool { return len(m.raw) > 0 && &m.raw[0] != &m.cam
 // Distrust removes what only partners may say: P-Asserted-Identity,
 // P-Visited-Network-ID, P-Charging-Vector, Path, Roam-* (DESIGN 5). The
 // transport calls it for whatever comes from a phone listener.
-func (m *Message) Distrust() {
+func (m *Message) Distrust() { m.distrust(partnersOnly) }
+
+// DistrustForeign is Distrust of a partner that is no siproam: who calls, and by what way a phone is
+// reached, it may say.
+func (m *Message) DistrustForeign() { m.distrust(officesOnly) }
+
+func (m *Message) distrust(not set) {
 	m.drop(func(f field) bool {
 		if f.name != OtherName {
-			return partnersOnly.has(f.name)
+			return not.has(f.name)
 		}
 		key := view(m.text(f.key))
 		return len(key) >= len(ours) && equalFold(key[:len(ours)], ours)

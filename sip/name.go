@@ -54,6 +54,9 @@ var (
 	// partnersOnly is what a phone may not say (DESIGN 5).
 	partnersOnly = setOf(PAssertedIdentity, PVisitedNetworkID, PChargingVector, Path,
 		RoamTicket, RoamEpoch, RoamDigest, RoamService)
+
+	// officesOnly is what nobody but another siproam may say.
+	officesOnly = setOf(PVisitedNetworkID, PChargingVector, RoamTicket, RoamEpoch, RoamDigest, RoamService)
 )
 
 // A Name must fit a set.

@@ -114,6 +114,15 @@ type Flow struct {
 	Here      string        // our host:port as the other end sees it (advertise, uri or the interface), for Via and Contact
 	Names     []string      // verified certificate names of the other end
 	Partner   roam.OfficeID // the office at the other end; "" on a phone listener, whatever the headers say
+	Foreign   roam.OfficeID // a partner that is no siproam, known by where it comes from: never trusted with what Partner is
+}
+
+// Office is the partner of either kind at the other end, "" for a phone.
+func (f *Flow) Office() roam.OfficeID {
+	if f.Partner != "" {
+		return f.Partner
+	}
+	return f.Foreign
 }
 
 // Hop is where to send next (RFC 3263).

@@ -50,7 +50,7 @@ func (d *Dialog) admit(req *sip.Message) error {
 	switch {
 	case d.flow == nil || d.flow.Flow == f.Flow:
 		return nil
-	case d.flow.Partner != f.Partner:
+	case d.flow.Office() != f.Office():
 		return roam.NoDialog
 	}
 	if g, asked := d.events.(Guard); asked && !g.Admit(f, d.proof(req)) {

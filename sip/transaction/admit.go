@@ -85,7 +85,7 @@ func (l *Layer) First(vouched func(roam.Flow) bool, emergency func(uri []byte) b
 }
 
 // regular says that f is a partner's, or carries a registration.
-func (q *queue) regular(f *sip.Flow) bool { return f.Partner != "" || q.vouched(f.Flow) }
+func (q *queue) regular(f *sip.Flow) bool { return f.Office() != "" || q.vouched(f.Flow) }
 
 // rank is m's.
 func (q *queue) rank(m *sip.Message) rank {

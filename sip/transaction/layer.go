@@ -303,5 +303,5 @@ func (l *Layer) tooLate(tx *Server, invite uint64) bool {
 }
 
 func samePeer(a, b *sip.Flow) bool {
-	return a.Remote.Addr().Unmap() == b.Remote.Addr().Unmap() && a.Partner == b.Partner
+	return a.Remote.Addr().Unmap() == b.Remote.Addr().Unmap() && a.Office() == b.Office()
 }

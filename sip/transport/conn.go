@@ -68,8 +68,8 @@ func (c *conn) run() {
 
 func (c *conn) log(event string, err error) {
 	e := c.t.log.Debug()
-	if c.flow.Partner != "" {
-		e = c.t.log.Info().Str("partner", string(c.flow.Partner))
+	if o := c.flow.Office(); o != "" {
+		e = c.t.log.Info().Str("partner", string(o))
 	}
 	if err != io.EOF {
 		e = e.AnErr("err", err)
@@ -136,7 +136,7 @@ func (c *conn) asked(err error) bool {
 // pause lets a source that sends too much wait: its octets stay where they are until TCP stops it.
 func (c *conn) pause() {
 	n := c.handled
-	if c.handled = 0; c.flow.Partner != "" || c.kind == dialledConn {
+	if c.handled = 0; c.flow.Office() != "" || c.kind == dialledConn {
 		return
 	}
 	wait := c.t.limit.wait(c.flow.Flow, n)
@@ -153,7 +153,7 @@ func (c *conn) pause() {
 
 // readIdle waits for the next message: partners may be silent for days.
 func (c *conn) readIdle() {
-	if c.flow.Partner != "" {
+	if c.flow.Office() != "" {
 		c.readUntil(time.Time{})
 		return
 	}

@@ -120,6 +120,7 @@ func (t *Transport) connect(ctx context.Context, h sip.Hop) (*conn, error) {
 	local := addrPort(nc.LocalAddr())
 	c.flow = t.newFlow(roam.Flow{Transport: h.Transport, Local: local, Remote: addrPort(nc.RemoteAddr())})
 	c.flow.Here = t.here(c.flow.Remote.Addr(), netip.AddrPortFrom(local.Addr(), t.listeningPort(h.Transport, local.Port())))
+	t.dialledForeign(c.flow)
 	if h.Transport == roam.TLS {
 		err = t.secure(ctx, c, h.Name)
 	}

@@ -18,6 +18,7 @@ type kind uint8
 const (
 	phoneConn   kind = iota // came to a phone listener
 	partnerConn             // came to the partner listener
+	foreignConn             // came to the listener of a partner that is no siproam
 	dialledConn             // of our making
 	kinds
 )
@@ -35,6 +36,8 @@ type door struct {
 	place place
 	kind  kind
 	tls   *tls.Config // nil: TCP
+
+	foreign *Foreign // whose it is; nil: phones' or offices'
 }
 
 // serve accepts until the door is closed. A lack of descriptors passes.
@@ -56,6 +59,11 @@ func (d *door) serve(ctx context.Context) error {
 // admit starts a connection's goroutine, unless there are too many.
 func (d *door) admit(ctx context.Context, nc *net.TCPConn) {
 	from := addrPort(nc.RemoteAddr()).Addr()
+	if !d.foreign.knows(from) {
+		d.t.notFrom(d.foreign, from)
+		nc.Close()
+		return
+	}
 	if !d.t.enter(d.kind, from, nc) {
 		d.t.count.refused("connection_limit")
 		d.t.noisy.Warn().Str("event", "connection.limit").Stringer("remote_ip", from).Msg("too many connections")
@@ -75,7 +83,7 @@ func (d *door) welcome(ctx context.Context, nc *net.TCPConn) {
 	c := newConn(t, d.kind, nc)
 	_ = nc.SetDeadline(time.Now().Add(t.limits.first))
 	name := roam.Flow{Transport: d.place.transport, Local: addrPort(nc.LocalAddr()), Remote: addrPort(nc.RemoteAddr())}
-	c.flow = t.newFlow(name)
+	c.flow = d.foreign.name(t.newFlow(name))
 	if d.tls != nil {
 		secure := tls.Server(nc, d.tls)
 		if err := secure.HandshakeContext(ctx); err != nil {

@@ -34,8 +34,10 @@ func (t *Transport) partnerHere() string {
 	port := t.cfg.URI.Port
 	if port == 0 {
 		port = defaultPort(roam.TLS)
-		if n := len(t.doors); n > 0 && t.doors[n-1].kind == partnerConn && strings.HasSuffix(t.cfg.PartnerListen, ":0") {
-			port = t.doors[n-1].place.at.Port()
+		for _, d := range t.doors {
+			if d.kind == partnerConn && strings.HasSuffix(t.cfg.PartnerListen, ":0") {
+				port = d.place.at.Port()
+			}
 		}
 	}
 	return t.cfg.URI.Host + ":" + strconv.Itoa(int(port))

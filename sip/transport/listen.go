@@ -64,6 +64,9 @@ func (t *Transport) Listen() (err error) {
 	if err := t.listenPartners(); err != nil {
 		return err
 	}
+	if err := t.listenForeign(); err != nil {
+		return err
+	}
 	t.state = listening
 	return nil
 }
@@ -208,7 +211,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 func unmap(ap netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()) }
 
 // Addrs is every bound listener, as Config writes it, with the port it got: those of
-// Listen in their order, then the partners'.
+// Listen in their order, then the partners', then UDP and TCP of each foreign one.
 func (t *Transport) Addrs() []string {
 	all := make([]string, len(t.places))
 	for i, p := range t.places {

@@ -28,7 +28,10 @@ func (t *Transport) take(b *batch, f *sip.Flow, raw []byte) (closing bool) {
 	if f.Transport >= roam.WS && m.Trailing() > 0 { // one message in each (RFC 7118 5); a datagram's end is ignored (18.3)
 		return t.refuse(b, m, &sip.Refused{Why: roam.BadRequest, Code: 400, Reason: "Bad Request - octets after Content-Length", Close: true})
 	}
-	if f.Partner == "" {
+	switch {
+	case f.Foreign != "":
+		m.DistrustForeign()
+	case f.Partner == "":
 		m.Distrust()
 	}
 	t.count.received(m)

@@ -43,6 +43,7 @@ type Config struct {
 	Names             []string       // hosts that mean us
 	PartnerListen     string         // partners: "tls:[::]:5067"; "": none
 	PartnerTLS        *tls.Config    // mutual TLS, both for accepting and dialling partners
+	Foreign           []Foreign      // partners without certificates, each with a listener of its own
 	URI               sip.URI        // how other offices reach us: Here of partner flows
 	Advertise         netip.Addr     // told to anyone outside LocalNetworks; invalid: the interface's
 	LocalNetworks     []netip.Prefix // these see the address of the interface they came in on
@@ -81,7 +82,7 @@ type Transport struct {
 	parse    func([]byte, *sip.Message) error // sip.Parse
 
 	sockets []*socket // UDP, in the order of Listen; constant after Listen
-	doors   []*door   // stream listeners, likewise; the partners' is the last
+	doors   []*door   // stream listeners, likewise
 	places  []place   // all of them, as Addrs tells
 
 	taps     atomic.Pointer[[]*Tap] // never changed, only replaced, under mu

@@ -29,6 +29,8 @@ type socket struct {
 	dual  bool // takes IPv4 too
 	known flows
 
+	foreign *Foreign // whose it is; nil: phones'
+
 	mu  sync.Mutex // guards out
 	out writer
 }
@@ -86,7 +88,9 @@ func (s *socket) receive(packets []packet) {
 	now := s.t.limit.now()
 	for _, p := range packets {
 		switch {
-		case !s.t.limit.admit(p.from, now): // first: what is dropped must cost nothing
+		case s.foreign == nil && !s.t.limit.admit(p.from, now): // first: what is dropped must cost nothing
+		case !s.foreign.knows(p.from.Addr()):
+			s.t.notFrom(s.foreign, p.from.Addr())
 		case noise(p.b):
 		case isSTUN(p.b):
 			s.answerSTUN(p)
@@ -129,7 +133,7 @@ func (s *socket) makeFlow(p path) *sip.Flow {
 			local = netip.AddrPortFrom(p.local, local.Port())
 		}
 	}
-	return s.t.newFlow(roam.Flow{Transport: roam.UDP, Local: local, Remote: p.remote})
+	return s.foreign.name(s.t.newFlow(roam.Flow{Transport: roam.UDP, Local: local, Remote: p.remote}))
 }
 
 // queue copies b to go out at the next flush. A full queue goes out at once.
@@ -198,10 +202,14 @@ func (t *Transport) socketOf(local netip.AddrPort) *socket {
 }
 
 // openUDP is the flow to remote from the first of our sockets that can reach it. What
-// is bound to loopback reaches only this machine; such a remote prefers it.
+// is bound to loopback reaches only this machine; such a remote prefers it. A foreign partner is reached from its own
+// listener, and nobody else is.
 func (t *Transport) openUDP(remote netip.AddrPort) (*sip.Flow, error) {
+	partner := t.foreignAt(remote.Addr())
 	rank := func(s *socket) int {
 		switch at := s.local.Addr(); {
+		case s.foreign != partner:
+			return 0
 		case !s.fits(remote.Addr()) || at.IsLoopback() && !remote.Addr().IsLoopback():
 			return 0
 		case !remote.Addr().IsLoopback() || s.wild:

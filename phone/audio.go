@@ -27,15 +27,15 @@ type audio struct {
 }
 
 // openAudio takes an even port and the odd one above it on host.
-func openAudio(host string) (*audio, error) {
+func openAudio(open func(*net.UDPAddr) (*net.UDPConn, error), host string) (*audio, error) {
 	ip := net.ParseIP(host)
 	for tries := 0; ; tries++ {
-		first, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip})
+		first, err := open(&net.UDPAddr{IP: ip})
 		if err != nil {
 			return nil, err
 		}
 		port := first.LocalAddr().(*net.UDPAddr).Port
-		second, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip, Port: port ^ 1})
+		second, err := open(&net.UDPAddr{IP: ip, Port: port ^ 1})
 		switch {
 		case err == nil && port%2 == 0:
 			return newAudio(first, second), nil

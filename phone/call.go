@@ -51,7 +51,7 @@ const (
 
 // newCall opens what a call needs; invite is the request that came in, if one did.
 func (l *line) newCall(invite *served) (*Call, error) {
-	a, err := openAudio(l.host)
+	a, err := openAudio(l.p.cfg.Socket, l.host)
 	if err != nil {
 		return nil, err
 	}

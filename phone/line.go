@@ -65,7 +65,7 @@ func (p *Phone) open(proxy string) (*line, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.udp, err = net.ListenUDP("udp", addr); err != nil {
+	if l.udp, err = p.cfg.Socket(addr); err != nil {
 		return nil, err
 	}
 	l.host, l.port = told(l.udp.LocalAddr(), proxy)

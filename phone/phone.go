@@ -40,6 +40,10 @@ type Config struct {
 	Tone     float64       // Hz the phone plays while talking; 0: silence
 	Answer   Behaviour
 	Log      zerolog.Logger
+
+	// Socket opens the UDP sockets of a phone that is somewhere else than this process, in another network namespace, or
+	// carried from one to another; at is where it would be bound without. nil: net.ListenUDP.
+	Socket func(at *net.UDPAddr) (*net.UDPConn, error)
 }
 
 // Behaviour is what a phone does when called.
@@ -109,6 +113,9 @@ func New(cfg Config) (*Phone, error) {
 	}
 	if cfg.Agent == "" {
 		p.cfg.Agent = "siproam-phone"
+	}
+	if cfg.Socket == nil {
+		p.cfg.Socket = func(at *net.UDPAddr) (*net.UDPConn, error) { return net.ListenUDP("udp", at) }
 	}
 	if cfg.Expires == 0 {
 		p.cfg.Expires = 300 * time.Second

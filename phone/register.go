@@ -55,7 +55,10 @@ func (l *line) keepRegistered(ctx context.Context) *registration {
 		case errors.As(err, &no):
 			l.p.cfg.Log.Warn().Str("event", "phone.refused").Str("proxy", l.proxy).Int("status", no.Code).Msg("phone not registered")
 			l.p.note(err)
-			wait = max(retry, retryRefused)
+			wait = retryRefused
+			if retry > 0 { // RFC 3261 20.33: the office says when
+				wait = retry
+			}
 		default:
 			l.p.cfg.Log.Warn().Str("event", "phone.lost").Str("proxy", l.proxy).Err(err).Msg("office does not answer")
 			wait = retryLost

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,8 +17,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // account is one line of a baresip's accounts file.
@@ -167,28 +164,11 @@ func (b *baresip) kill() {
 }
 
 // connect connects to the phone's control port, inside its namespace.
-func (b *baresip) connect() (net.Conn, error) {
-	var c net.Conn
-	var err error
-	work := func() { c, err = net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", b.ctrl), time.Second) }
-	if b.netns == "" {
-		work()
-		return c, err
-	}
-	done := make(chan struct{})
-	go func() { // the thread is given up: it has left our namespace
-		defer close(done)
-		runtime.LockOSThread()
-		var f *os.File
-		if f, err = os.Open("/run/netns/" + b.netns); err != nil {
-			return
-		}
-		defer f.Close()
-		if err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err == nil {
-			work()
-		}
-	}()
-	<-done
+func (b *baresip) connect() (c net.Conn, err error) {
+	within(b.netns, func() error {
+		c, err = net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", b.ctrl), time.Second)
+		return err
+	})
 	return c, err
 }
 

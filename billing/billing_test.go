@@ -385,6 +385,7 @@ func TestForged(t *testing.T) {
 		"not ended":           {change(func(c *roam.CDR) { c.End = time.Time{} }), "1 ", "south"},
 		"ended before it was": {change(func(c *roam.CDR) { c.End = c.Start.Add(-1) }), good.receipt(), "south"},
 		"another id":          {good, "2 " + good.ended, "south"},
+		"of another's switch": {good, good.receipt(), "west/1"},
 	} {
 		before := b.count("refused")
 		if err := b.keep(ctx, c.receipt, c.from, []byte(c.r.record)); err != nil {
@@ -396,8 +397,8 @@ func TestForged(t *testing.T) {
 	}
 	n := 0
 	b.each(ctx, `SELECT why FROM cdr_refused`, nil, func(why []byte) error { n++; return nil })
-	if n != 9 {
-		t.Errorf("%d put aside, want 9", n)
+	if n != 10 {
+		t.Errorf("%d put aside, want 10", n)
 	}
 	// The same record again, with an earlier end, of another office: nothing changes. A later end of the same does.
 	shorter, longer := change(func(c *roam.CDR) { c.End = c.End.Add(-time.Second) }), change(func(c *roam.CDR) { c.End = c.End.Add(time.Second) })
@@ -503,5 +504,26 @@ func TestGolden(t *testing.T) {
 	}
 	if got := rowFor(cdr, "north").record; got+"\n" != string(text) {
 		t.Errorf("got %s, want %s", got, text)
+	}
+}
+
+// TestSwitchesOfTheOffice: where the softswitches of an office are processes of their own, their records of the
+// office's own users come to its registrar as those of another office do.
+func TestSwitchesOfTheOffice(t *testing.T) {
+	addr := embedded(t)
+	one := open(t, "south/1", ":memory:", "", nil) // deaf: here only what becomes of a row counts
+	home := open(t, "south", ":memory:", addr, nil)
+	local := call("1")
+	local.Home, local.User = "south", "2001@south.example"
+	one.write(local)
+	if got := one.states(); got["outbox"] != 1 || len(got) != 1 {
+		t.Errorf("a softswitch keeps %v, want the record on its way", got)
+	}
+	r := rowFor(local, "south")
+	if err := home.keep(t.Context(), r.receipt(), "south/1", []byte(r.record)); err != nil || home.count("received") != 1 {
+		t.Errorf("got %v, %d received; want one kept", err, home.count("received"))
+	}
+	if err := home.keep(t.Context(), r.receipt(), "south", []byte(r.record)); err != nil || home.count("refused") != 1 {
+		t.Errorf("got %v, %d refused; want one that says it is ours refused", err, home.count("refused"))
 	}
 }

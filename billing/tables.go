@@ -192,7 +192,12 @@ func readReceipt(text string) (id, ended string) {
 // maxRecord is more than a record can need, in bytes.
 const maxRecord = 64 << 10
 
-// received checks a record that came from another office for us.
+// speaksFor says that from is office, or one of its softswitches ("north/1").
+func speaksFor(from, office roam.OfficeID) bool {
+	return from == office || strings.HasPrefix(string(from), string(office)+"/")
+}
+
+// received checks a record that came from another office for us, or from a softswitch of ours in a process of its own.
 func received(receipt string, from, here roam.OfficeID, record []byte) (row, error) {
 	if len(record) > maxRecord {
 		return row{}, fmt.Errorf("%d bytes are too many", len(record))
@@ -205,7 +210,7 @@ func received(receipt string, from, here roam.OfficeID, record []byte) (row, err
 	switch {
 	case cdr.Home != here:
 		return r, fmt.Errorf("it belongs to %q", cdr.Home)
-	case cdr.Office != from || from == here:
+	case !speaksFor(from, cdr.Office) || from == here:
 		return r, fmt.Errorf("it is of %q, and came from %q", cdr.Office, from)
 	case r.ended == "" || cdr.Start.IsZero() || cdr.End.Before(cdr.Start):
 		return r, errors.New("it has no start and end")

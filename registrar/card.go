@@ -59,6 +59,7 @@ func (s *Server) visiting(u sip.URI) (*roam.Location, *roam.Card) {
 	for _, v := range s.visitors[roam.UserID(aor)] {
 		if v.visit.Serving() {
 			here, home := s.office.Here, v.visit.Home
+			here.Switch = s.switchOf(v.visit.Contacts[0].Target.Flow.Edge)
 			here.Epoch = v.visit.Ticket.Epoch
 			home.Visitor, home.Home = nil, nil
 			return &here, &home

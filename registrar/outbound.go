@@ -33,12 +33,8 @@ func named(req *sip.Message, r *control.Register) error {
 	if !slices.ContainsFunc(r.Contacts, func(c control.Contact) bool { return c.RegID != 0 }) {
 		return nil
 	}
-	hops := 0
-	for range req.Values(sip.Via) {
-		hops++
-	}
 	switch {
-	case r.Device != "" && hops == 1:
+	case r.Device != "" && direct(req):
 		if i := slices.IndexFunc(r.Contacts, keepsFlow); i >= 0 && slices.ContainsFunc(r.Contacts[i+1:], keepsFlow) {
 			return roam.BadRequest
 		}

@@ -21,12 +21,14 @@ type locationBody struct {
 // record sends v's registration message (160): our own REGISTER, with home's ticket and no digest of the phone.
 func (s *Server) record(v *visitor, a control.Record) {
 	v.cseq++
-	contact, err := s.contact(v)
+	here := s.cfg.Card
+	here.Switch = s.switchOf(a.Edge)
+	contact, err := s.contact(v, here.Switch)
 	if err != nil {
 		s.loop.Later(func() { s.stepVisit(v, control.Recorded{Why: roam.HomeSilent}) })
 		return
 	}
-	card, err := json.Marshal(s.cfg.Card)
+	card, err := json.Marshal(here)
 	if err != nil { // strings: cannot be
 		panic("registrar: card: " + err.Error())
 	}
@@ -58,8 +60,8 @@ func (s *Server) record(v *visitor, a control.Record) {
 }
 
 // contact is <sip:token@S1>.
-func (s *Server) contact(v *visitor) (string, error) {
-	u, err := sip.ParseURI([]byte(s.cfg.Card.Switch))
+func (s *Server) contact(v *visitor, softswitch string) (string, error) {
+	u, err := sip.ParseURI([]byte(softswitch))
 	u.User = v.token
 	return u.String(), err
 }

@@ -126,7 +126,7 @@ func (s *Server) read(req *sip.Message, room []control.Contact) (r control.Regis
 	r.CallID, r.CSeq = borrow(req.Value(sip.CallID)), req.CSeq()
 	header, given := req.Seconds(sip.Expires)
 	agent := clip(borrow(req.Value(sip.UserAgent)), 100)
-	var path []string
+	path := s.edge(req, &r)
 	n := 0
 	for v := range req.Values(sip.Contact) {
 		a, err := sip.BorrowAddress(v)

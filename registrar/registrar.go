@@ -84,6 +84,8 @@ type Config struct {
 	Numbers        *roam.Numbers      `yaml:"-"` // the dialling plan; travels in the profile
 	UserCapacity   int                `yaml:"-"` // most accounts; 0: no limit
 	Strict         bool               `yaml:"-"` // moves wait for R (routes.mode)
+
+	Edges map[roam.SwitchID]string `yaml:"-"` // SIP URIs of softswitches in processes of their own (M16); none: Card.Switch has the phones
 }
 
 // Server is the registrar of one office. Its methods run on the loop unless they take a ctx.
@@ -214,10 +216,11 @@ func (s *Server) restore() {
 	s.neighbours()
 }
 
-// suspect marks the bindings of connections: they ended with the process before this one.
+// suspect marks the bindings of connections: they ended with the process before this one, unless a
+// softswitch in another process holds them.
 func (s *Server) suspect(cs []control.Contact) {
 	for _, c := range cs {
-		if c.Target.Flow.Transport.Stream() {
+		if c.Target.Flow.Transport.Stream() && c.Target.Flow.Edge == "" {
 			s.ended[c.Target.Flow] = true
 		}
 	}

@@ -358,6 +358,8 @@ type phone struct {
 	digestURI  string // "": uri
 	method     string // that the digest is for; "": REGISTER
 	unfiltered bool   // what the transport should take out stays in
+
+	edge roam.SwitchID // that holds its flow, in a process of its own
 }
 
 func (w *world) phone() *phone {
@@ -373,7 +375,7 @@ func (p *phone) carry(o roam.OfficeID) *phone {
 
 func (p *phone) flow() *sip.Flow {
 	o := p.w.offices[p.office]
-	return &sip.Flow{Flow: roam.Flow{Transport: roam.UDP, Local: o.addr, Remote: netip.AddrPortFrom(netip.MustParseAddr(cmp.Or(p.ip, "198.51.100.7")), p.port)}, Here: o.addr.String()}
+	return &sip.Flow{Flow: roam.Flow{Edge: p.edge, Transport: roam.UDP, Local: o.addr, Remote: netip.AddrPortFrom(netip.MustParseAddr(cmp.Or(p.ip, "198.51.100.7")), p.port)}, Here: o.addr.String()}
 }
 
 // text is one REGISTER.

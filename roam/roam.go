@@ -15,6 +15,9 @@ type UserID string
 // OfficeID names an office, "north".
 type OfficeID string
 
+// SwitchID names a softswitch of an office that has several, or one in a process of its own: "north/1" (M16).
+type SwitchID string
+
 // Device names a phone: its +sip.instance, else its MAC, else "" (unknown).
 type Device string
 
@@ -96,6 +99,7 @@ type Flow struct {
 	Conn      uint64         `json:"c,omitempty"` // 0 for UDP; else unique over restarts
 	Local     netip.AddrPort `json:"l"`
 	Remote    netip.AddrPort `json:"r"`
+	Edge      SwitchID       `json:"e,omitempty"` // the softswitch that holds it; "": this process
 }
 
 // Target is one way to reach a user's phone.

@@ -30,7 +30,7 @@ func (s *Store) Send(ctx context.Context, to roam.OfficeID, cdr []byte, id strin
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return s.refuse(s.client.XAdd(ctx, &redis.XAddArgs{Stream: cdrKey(to), MaxLen: recordsKept, Approx: true,
-		Values: []any{"id", id, "office", string(s.here.Office), "cdr", cdr}}).Err())
+		Values: []any{"id", id, "office", s.sender, "cdr", cdr}}).Err())
 }
 
 // Receive gives each record on its way to us to keep, and acknowledges it (roam:cdrack)
@@ -144,7 +144,7 @@ func (s *Store) acknowledge(ctx context.Context, key, entry string, to roam.Offi
 // Acknowledged gives the ids that their homes have kept, until ctx ends. They leave R when
 // kept returns nil.
 func (s *Store) Acknowledged(ctx context.Context, kept func(ids []string) error) error {
-	key := ackKey(s.here.Office)
+	key := ackKey(roam.OfficeID(s.sender))
 	return s.patiently(ctx, func() error {
 		for ctx.Err() == nil {
 			got, err := s.client.XRead(ctx, &redis.XReadArgs{Streams: []string{key, "0"}, Count: batch, Block: blockFor}).Result()

@@ -180,6 +180,7 @@ func (s *Store) renew(ctx context.Context, first bool) {
 	pipe.HSet(within, swKey(s.node), "uri", s.here.Switch, "office", string(s.here.Office), "boot", s.boot)
 	pipe.PExpire(within, swKey(s.node), signOfLife)
 	card := pipe.HGet(within, officeKey(s.here.Office), "softswitches")
+	listed := softswitch{node: s.node, uri: s.here.Switch}
 	if _, err := pipe.Exec(within); err != nil && err != redis.Nil {
 		s.refuse(err)
 		return
@@ -189,7 +190,7 @@ func (s *Store) renew(ctx context.Context, first bool) {
 		s.lost.Store(true)
 		signal(s.work)
 	}
-	if others := readSwitches(card.Val()); first || !slices.Contains(others, softswitch{node: s.node, uri: s.here.Switch}) {
+	if others := readSwitches(card.Val()); first || !s.registrarOnly() && !slices.Contains(others, listed) {
 		if err := s.publishCard(ctx, others); err != nil {
 			s.refuse(err)
 			return
@@ -215,7 +216,9 @@ func (s *Store) publishCard(ctx context.Context, others []softswitch) error {
 			words = append(words, w.node+"="+w.uri)
 		}
 	}
-	words = append(words, s.node+"="+s.here.Switch)
+	if !s.registrarOnly() {
+		words = append(words, s.node+"="+s.here.Switch)
+	}
 	h := s.here
 	key := officeKey(h.Office)
 	pipe := s.client.Pipeline()
@@ -225,6 +228,10 @@ func (s *Store) publishCard(ctx context.Context, others []softswitch) error {
 	_, err := pipe.Exec(ctx)
 	return err
 }
+
+// registrarOnly says that the phones are at softswitches in other processes. Our sign of life then only says
+// whether R has lost what it held.
+func (s *Store) registrarOnly() bool { return s.node == string(s.here.Office) }
 
 // refreshOffices asks again for every office in memory, so that a dead one is noticed.
 func (s *Store) refreshOffices(ctx context.Context) {

@@ -14,6 +14,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +52,7 @@ type Store struct {
 	log    zerolog.Logger
 	here   roam.Card
 	node   string
+	sender string // who charging records come from, and are acknowledged to: the office, or one of its softswitches
 	boot   uint64
 
 	up    atomic.Bool   // R answers; set by watch, cleared by whoever saw it fail
@@ -102,6 +104,9 @@ type Store struct {
 // New makes the client; it connects in Run. here is our card, published as
 // roam:office and roam:sw while Run runs. Of an embedded store cfg.Redis is the address,
 // redis://127.0.0.1:6390. Without an office in here the store is an observer's: it gives no sign of life.
+//
+// node is this process's name: the file's, or where registrar and softswitches of an office are several processes
+// "north/1" for a softswitch and "north" for the registrar, which is no softswitch and not listed as one.
 func New(cfg Config, l *loop.Loop, here roam.Card, node string, boot uint64, m *metric.Set, log zerolog.Logger) (*Store, error) {
 	if cfg.Redis == "embedded" {
 		return nil, errors.New("routes.redis: the embedded store's address is missing")
@@ -116,7 +121,7 @@ func New(cfg Config, l *loop.Loop, here roam.Card, node string, boot uint64, m *
 	o.ClientName = "siproam-" + string(here.Office)
 	logging.Disable() // it writes to stderr by itself; what matters we see and log
 	s := &Store{
-		client: redis.NewUniversalClient(o), loop: l, here: here, node: node, boot: boot,
+		client: redis.NewUniversalClient(o), loop: l, here: here, node: node, sender: string(here.Office), boot: boot,
 		log:  log.With().Str("part", "routesrv").Logger(),
 		kick: make(chan struct{}, 1), work: make(chan struct{}, 1),
 		places: newCache[roam.UserID, *place](placesKept), flights: map[roam.UserID]*flight{},
@@ -128,6 +133,9 @@ func New(cfg Config, l *loop.Loop, here roam.Card, node string, boot uint64, m *
 	}
 	if cfg.Strict() {
 		s.limit = acknowledged
+	}
+	if strings.HasPrefix(node, s.sender+"/") {
+		s.sender = node
 	}
 	s.ev.users = map[roam.UserID]roam.Epoch{}
 	s.measure(m)

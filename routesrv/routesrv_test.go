@@ -23,6 +23,8 @@ var suite = map[string]func(t *testing.T, addr string){
 	"invalidation":            invalidation,
 	"identify":                identify,
 	"peers":                   peers,
+	"several":                 several,
+	"courier of several":      courierOfSeveral,
 	"poison":                  poison,
 	"what was lost is mended": whatWasLostIsMended,
 	"sweep":                   sweepRepairs,

@@ -1,4 +1,4 @@
-// Package seal makes short strings that only we can have made: nonces (MAC), tickets
+// Package seal makes short strings that only we can have made: nonces and the names of flows (MAC), tickets
 // and the sig of a location (Ed25519 signature).
 //
 // A signed string binds a payload, which anyone can read, to a kind and to a last

@@ -87,7 +87,8 @@ func (o *Office) find(cs []Contact, c *Contact) int {
 // differs is how much c changes e, which has the same URI.
 func (e *Contact) differs(c *Contact) degree {
 	switch {
-	case !slices.Equal(e.Target.Route, c.Target.Route) || e.Target.Q != c.Target.Q || e.RegID != c.RegID:
+	case !slices.Equal(e.Target.Route, c.Target.Route) || e.Target.Q != c.Target.Q || e.RegID != c.RegID ||
+		e.Target.Flow.Edge != c.Target.Flow.Edge: // another softswitch: calls go there from now on
 		return move
 	case e.Target.Flow != c.Target.Flow || e.CallID != c.CallID || e.Target.Agent != c.Target.Agent:
 		return drift

@@ -26,6 +26,7 @@ type (
 		CSeq     uint32
 		Contacts []Contact  // with a Grant of zero: to be removed; none: a question
 		Star     bool       // Contact: *, with Expires 0
+		Switch   string     // SIP URI of the softswitch that holds the phone's flow; "": the office's own
 		Person   bool       // evidence of a person since this device was superseded
 		Next     roam.Epoch // drawn by the registrar when the change begins, used if this is a move
 		Away     bool       // R does not answer: with Office.Strict no move can be acknowledged
@@ -142,6 +143,7 @@ type (
 		At     string
 		Ticket roam.Ticket
 		CallID string
+		Edge   roam.SwitchID // that holds the flow of the newest binding
 		Grant  time.Duration
 	}
 	// Save has the row of a subscriber written; Saved answers it.

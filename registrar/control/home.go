@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -196,7 +197,7 @@ func (h *Home) bound(now time.Time, r *Register) (to Kept, d degree, why roam.Re
 		return h.Kept, nothing, why
 	}
 	here := h.Office.Here
-	p := Presence{Device: r.Device, Office: here.Office, Switch: here.Switch, Registrar: here.Registrar, Epoch: r.Next}
+	p := Presence{Device: r.Device, Office: here.Office, Switch: cmp.Or(r.Switch, here.Switch), Registrar: here.Registrar, Epoch: r.Next}
 	i := to.find(r.Device, here.Office)
 	if i >= 0 {
 		p.Epoch, p.Contacts = to.At[i].Epoch, to.At[i].Contacts

@@ -215,16 +215,16 @@ func (h *Home) Ticket(now time.Time, d roam.Device, office roam.OfficeID, next r
 	return next
 }
 
-// where draws the location from the devices: none, the one office, or home for several.
+// where draws the location from the devices: none, the one office, or home for several. Of several
+// softswitches there it is that of the device that came last: it lives.
 func (h *Home) where(at []Presence) roam.Location {
 	l := roam.Location{}
 	for i := range at {
 		p := &at[i]
-		if i == 0 {
-			l = roam.Location{Office: p.Office, Switch: p.Switch, Registrar: p.Registrar}
-		} else if p.Office != l.Office {
+		if i > 0 && p.Office != l.Office {
 			return h.Office.Here
 		}
+		l = roam.Location{Office: p.Office, Switch: p.Switch, Registrar: p.Registrar}
 	}
 	return l
 }

@@ -100,7 +100,8 @@ func (c *Contact) appendJSON(b []byte) []byte {
 	if t.Flow.Remote.IsValid() {
 		b = t.Flow.Remote.AppendTo(b)
 	}
-	b = strconv.AppendUint(append(b, `"},"q":`...), uint64(t.Q), 10)
+	b = appendGiven(append(b, '"'), `,"e":`, string(t.Flow.Edge))
+	b = strconv.AppendUint(append(b, `},"q":`...), uint64(t.Q), 10)
 	b = appendGiven(b, `,"dev":`, string(t.Device))
 	b = appendGiven(b, `,"agent":`, t.Agent)
 	b = append(b, '}')

@@ -34,7 +34,7 @@ func TestRow(t *testing.T) {
 			for range rnd.Intn(3) {
 				c := Contact{RegID: uint32(number()), CallID: text(), CSeq: uint32(number()), Grant: time.Duration(rnd.Int63())}
 				c.Target = roam.Target{URI: text(), Q: uint16(number()), Device: roam.Device(text()), Agent: text()}
-				c.Target.Flow = roam.Flow{Transport: roam.Transport(rnd.Intn(6)), Conn: number(), Local: addrs[rnd.Intn(4)], Remote: addrs[rnd.Intn(4)]}
+				c.Target.Flow = roam.Flow{Transport: roam.Transport(rnd.Intn(6)), Conn: number(), Local: addrs[rnd.Intn(4)], Remote: addrs[rnd.Intn(4)], Edge: roam.SwitchID(text())}
 				if rnd.Intn(2) == 0 {
 					c.Target.Route = []string{text(), text()}
 				}

@@ -211,7 +211,8 @@ func (v Visit) leave(now time.Time, c visiting, out []Action) (Visit, []Action) 
 func (s *Stay) message(now time.Time) Record {
 	m := Record{At: s.Home.Registrar, Ticket: s.Ticket}
 	if len(s.Contacts) > 0 {
-		m.Grant, m.CallID = latest(s.Contacts).Sub(now), s.Contacts[len(s.Contacts)-1].CallID
+		last := &s.Contacts[len(s.Contacts)-1]
+		m.Grant, m.CallID, m.Edge = latest(s.Contacts).Sub(now), last.CallID, last.Target.Flow.Edge
 	}
 	return m
 }

@@ -31,6 +31,7 @@ type Server struct {
 	req    *sip.Message
 	method sip.Method
 	flow   *sip.Flow
+	from   *sip.Flow // see From
 	tag    string
 	state  state
 	held   bool
@@ -139,7 +140,16 @@ func (s *Server) brief() bool { return s.method == sip.REGISTER || s.method == s
 func (s *Server) Request() *sip.Message { return s.req }
 
 // Flow is the flow the request came by.
-func (s *Server) Flow() *sip.Flow { return s.flow }
+func (s *Server) Flow() *sip.Flow {
+	if s.from != nil {
+		return s.from
+	}
+	return s.flow
+}
+
+// From says that the request began its way on f, a phone's flow at a softswitch of ours that handed it on:
+// Flow and the request's own Flow are f from now on. Answers go back the way it came.
+func (s *Server) From(f *sip.Flow) { s.from, s.req.Flow = f, f }
 
 // ToTag is the tag every answer of this transaction carries, unless the request had one.
 // It is random; the one of what is answered without state, as strangers are, is the same for every
@@ -165,6 +175,10 @@ func (s *Server) appendTag(b []byte) []byte {
 
 // start begins a response in w. It makes no string of a tag that nobody will ask for.
 func (s *Server) start(w *sip.Writer, code int, reason string) {
+	if s.from != nil { // received and rport are of the last hop
+		s.req.Flow = s.flow
+		defer func() { s.req.Flow = s.from }()
+	}
 	if _, tag := s.req.Tags(); len(tag) > 0 { // it has ours already
 		w.Response(s.req, code, reason, "")
 		return

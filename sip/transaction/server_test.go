@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -473,5 +474,36 @@ func TestHeldREGISTERStaysItself(t *testing.T) {
 		if got := o.At("SIP/2.0 403"); len(got) != 2 {
 			t.Errorf("got %d answers of 403, want 2", len(got))
 		}
+	})
+}
+
+// TestFrom: a request that another process of ours has handed on is its phone's to the handler; its answer goes
+// back by where it came from, and says nothing of the phone's address in a Via that is not the phone's.
+func TestFrom(t *testing.T) {
+	var tx *Server
+	seen := []*sip.Flow{}
+	h := func(s *Server, req *sip.Message) error {
+		s.From(tcp)
+		seen = append(seen, s.Flow(), req.Flow)
+		tx = s.Hold()
+		seen = append(seen, tx.Request().Flow)
+		return nil
+	}
+	run(t, 0, HandlerFunc(h), func(t *testing.T, o *office) {
+		o.In(phone, request("REGISTER", "z9hG4bKa", "", ""))
+		o.Do(func() { tx.Reply(200) })
+		got := o.One()
+		for i, f := range seen {
+			if f != tcp {
+				t.Errorf("%d: got %v, want the phone's flow", i, f)
+			}
+		}
+		if got.Flow != phone || !strings.Contains(got.Header(sip.Via), "rport="+strconv.Itoa(int(phone.Remote.Port()))) {
+			t.Errorf("answered by %v with Via %s, want the way it came", got.Flow.Remote, got.Header(sip.Via))
+		}
+		if tx.Request().Flow != tcp {
+			t.Errorf("after the answer: got %v, want the phone's flow", tx.Request().Flow)
+		}
+		o.Sleep(40 * time.Second)
 	})
 }

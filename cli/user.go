@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -19,6 +20,7 @@ type users struct {
 	Add     userAdd     `cmd:"" help:"Make an account."`
 	List    userList    `cmd:"" help:"List the accounts."`
 	Show    userShow    `cmd:"" help:"Show one account."`
+	Set     userSet     `cmd:"" help:"Change an account: name=Alice, class=guest, calls=2; class= takes it away."`
 	Passwd  userPasswd  `cmd:"" help:"Give an account a new password."`
 	Disable userDisable `cmd:"" help:"Refuse an account's registrations and calls."`
 	Enable  userEnable  `cmd:"" help:"Take that back."`
@@ -91,6 +93,7 @@ type account struct {
 	Short    string   `json:"short,omitempty"`
 	Aliases  []string `json:"aliases,omitempty"`
 	Calls    int      `json:"calls,omitempty"`
+	Class    string   `json:"class,omitempty"`
 	Password string
 
 	Algorithms []string `json:"algorithms,omitempty"`
@@ -105,6 +108,7 @@ type userAdd struct {
 	Short  string   `help:"Extension; default: the user when it is digits."`
 	Alias  []string `help:"Other names that reach and log in this user."`
 	Calls  int      `help:"Most calls at once; 0: no limit."`
+	Class  string   `help:"Class of users, which roaming agreements may name: guest."`
 
 	Algorithms string `enum:",md5,sha-256,both" default:"" help:"Digest algorithms of this user: md5, sha-256 or both; default: as the domain."`
 }
@@ -115,7 +119,7 @@ func (c *userAdd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	a := account{User: c.User, Name: c.Name, Number: c.Number, Short: c.Short, Aliases: c.Alias, Calls: c.Calls, Password: password, Algorithms: c.digest()}
+	a := account{User: c.User, Name: c.Name, Number: c.Number, Short: c.Short, Aliases: c.Alias, Calls: c.Calls, Class: c.Class, Password: password, Algorithms: c.digest()}
 	return c.answer(e, "POST", "/users", "", a, password, made)
 }
 
@@ -159,6 +163,7 @@ func writeUser(w io.Writer, u office.OfficeUser) {
 	line("number", u.Number)
 	line("extension", u.Short)
 	line("aliases", strings.Join(u.Aliases, " "))
+	line("class", u.Class)
 	line("algorithms", strings.Join(u.Algorithms, " "))
 	line("state", word(u.Disabled, "disabled", "enabled"))
 }
@@ -189,6 +194,34 @@ type userShow struct{ named }
 
 // Run is kong's.
 func (c *userShow) Run(e *env) error { return c.answer(e, "GET", "/user", c.User, nil, "", false) }
+
+type userSet struct {
+	named
+	Set []string `arg:"" placeholder:"KEY=VALUE" help:"name, class or calls, and what it is to be."`
+}
+
+// Run is kong's.
+func (c *userSet) Run(e *env) error {
+	change := map[string]any{}
+	for _, one := range c.Set {
+		key, value, is := strings.Cut(one, "=")
+		switch {
+		case is && key == "name":
+			change["Name"] = value
+		case is && key == "class":
+			change["Class"] = value
+		case is && key == "calls":
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				return misuse("calls: %q is not a number", value)
+			}
+			change["Calls"] = n
+		default:
+			return misuse("%q: want name=, class= or calls=", one)
+		}
+	}
+	return c.answer(e, "PATCH", "/user", c.User, change, "", false)
+}
 
 type userPasswd struct {
 	named
@@ -251,7 +284,7 @@ func (c *userRemove) Run(e *env) error {
 
 type userImport struct {
 	target
-	File string `arg:"" help:"CSV whose first line names its columns: user,name,number,short,aliases,password,ha1,ha1_sha256,algorithms; - is standard input."`
+	File string `arg:"" help:"CSV whose first line names its columns: user,name,number,short,aliases,password,ha1,ha1_sha256,algorithms,class; - is standard input."`
 }
 
 // Run is kong's.

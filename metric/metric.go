@@ -78,17 +78,21 @@ func (s *Set) Counter(name, help string, labels ...string) *Counter {
 // Overload is overload_rejections_total, the one family into which every place with a bound counts what
 // it refused, by its own reason: whoever asks first makes it.
 func (s *Set) Overload() *Counter {
+	return s.shared("overload_rejections_total", "Requests refused or dropped because too much was under way.", "reason")
+}
+
+// shared is a counter that several parts count into. They are made one after another.
+func (s *Set) shared(name, help string, labels ...string) *Counter {
 	if s == nil {
 		return nil
 	}
-	const name = "overload_rejections_total"
 	s.mu.Lock()
 	i := slices.IndexFunc(s.families, func(f *Family) bool { return f.Name == name })
-	s.mu.Unlock() // parts are made one after another
+	s.mu.Unlock()
 	if i >= 0 {
 		return &Counter{s.families[i]}
 	}
-	return s.Counter(name, "Requests refused or dropped because too much was under way.", "reason")
+	return s.Counter(name, help, labels...)
 }
 
 // Histogram makes a histogram.

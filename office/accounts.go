@@ -56,12 +56,12 @@ func inDomain(names []string, domain string) []string {
 }
 
 // columns is what a CSV of accounts may hold.
-var columns = []string{"user", "name", "number", "short", "aliases", "password", "ha1", "ha1_sha256", "algorithms"}
+var columns = []string{"user", "name", "number", "short", "aliases", "password", "ha1", "ha1_sha256", "algorithms", "class"}
 
 // ReadAccounts reads a CSV of accounts: a first line that names its columns, of which user and one of
 // password and ha1 must be there; aliases are separated by blanks. ha1 is MD5(user:realm:password) in
 // hex, ha1_sha256 the same with SHA-256; it covers the login name user only. algorithms is md5,
-// sha-256 or both. All mistakes come at once,
+// sha-256 or both, class what roaming agreements call such users. All mistakes come at once,
 // each with its line.
 func ReadAccounts(cfg *Config, name string, r io.Reader) ([]registrar.Account, error) {
 	in := csv.NewReader(r)
@@ -122,6 +122,8 @@ func account(cfg *Config, head, row []string) (a registrar.Account, err error) {
 			ha1[1] = strings.ToLower(v)
 		case "algorithms":
 			a.Algorithms = strings.Fields(v)
+		case "class":
+			a.Class = v
 		}
 	}
 	if a, err = Complete(cfg, a); err != nil {
@@ -256,6 +258,9 @@ func difference(u registrar.User, a registrar.Account) registrar.Change {
 	c := registrar.Change{Password: &a.Password}
 	if u.Name != a.Name {
 		c.Name = &a.Name
+	}
+	if u.Class != a.Class {
+		c.Class = &a.Class
 	}
 	for _, alias := range a.Aliases {
 		if !slices.Contains(u.Aliases, alias) {

@@ -105,21 +105,22 @@ func (e *Explanation) policy(there *Office) (lines []string) {
 			}
 		}
 	}
-	if there != nil {
-		for _, p := range there.Config().Partners {
-			if p.Office != e.Home {
-				continue
-			}
-			silent := there.Config().HomeSilent
-			if p.HomeSilent != nil {
-				silent = p.HomeSilent.Over(silent)
-			}
-			here := 0
-			if e.There != nil {
-				here = e.There.Here
-			}
-			lines = append(lines, fmt.Sprintf("%s: %d of %d visitors of %s; home silent: %s", e.At, here, p.Visitors.Max, e.Home, silent.Policy))
+	if there == nil || e.There == nil {
+		return lines
+	}
+	for _, p := range there.Config().Partners {
+		if p.Office != e.Home {
+			continue
 		}
+		silent := there.Config().HomeSilent
+		if p.HomeSilent != nil {
+			silent = p.HomeSilent.Over(silent)
+		}
+		says := ""
+		for _, at := range e.There.Stays {
+			says = at.Agreement + "; "
+		}
+		lines = append(lines, fmt.Sprintf("agreement %s <- %s: %s%d of %d visitors; home silent: %s", e.At, e.Home, says, e.There.Here, p.Visitors.Max, silent.Policy))
 	}
 	return lines
 }

@@ -46,7 +46,7 @@ func TestExplain(t *testing.T) {
 	follows(explain("north"), "INVITE north -> south", "south rings")
 	follows(explain("south"), "south reads the routing store: south", "south rings")
 	e := explain("")
-	if want := []string{"agreement north -> south: allowed", "south: 1 of 50 visitors of north; home silent: refuse"}; !slices.Equal(e.Policy, want) {
+	if want := []string{"agreement north -> south: admitted, roamers: no lists", "agreement south <- north: admitted, visitors: no lists; 1 of 50 visitors; home silent: refuse"}; !slices.Equal(e.Policy, want) {
 		t.Errorf("got %q, want %q", e.Policy, want)
 	}
 	if e.AtHome == nil || e.There == nil || len(e.AtHome.Stays) != 1 || len(e.There.Stays) != 1 || e.AtHome.Stays[0].Epoch != e.There.Stays[0].Epoch || e.Next.IsZero() {

@@ -210,6 +210,8 @@ func (f *findings) partners(c *Config) {
 		if p.Visitors.Max < 0 {
 			f.at(path+".visitors.max", "%d is below 0", p.Visitors.Max)
 		}
+		f.lists(path+".visitors", p.Visitors.Allow, p.Visitors.Deny)
+		f.lists(path+".roamers", p.Roamers.Allow, p.Roamers.Deny)
 		if p.HomeSilent != nil {
 			filled := p.HomeSilent.Over(c.HomeSilent)
 			f.silence(path+".home_silent", &filled)
@@ -218,6 +220,29 @@ func (f *findings) partners(c *Config) {
 	for pattern, o := range c.Numbers.OtherOffices {
 		if o == c.Office && o != "" {
 			f.at("numbers.other_offices."+pattern, "%q is ourselves: that belongs under extensions", o)
+		}
+	}
+}
+
+// lists: one side of an agreement names users and classes, each once.
+func (f *findings) lists(path string, allow, deny []string) {
+	seen := map[string]string{}
+	for _, list := range []struct {
+		key     string
+		entries []string
+	}{{"allow", allow}, {"deny", deny}} {
+		for i, e := range list.entries {
+			at := fmt.Sprintf("%s.%s[%d]", path, list.key, i)
+			class, isClass := strings.CutPrefix(e, roam.ClassOf)
+			switch {
+			case e == "" || strings.ContainsAny(e, " \t"):
+				f.at(at, "%q is neither a user nor \"class:guest\"", e)
+			case isClass && !roam.IsClass(class):
+				f.at(at, "%q: a class is small letters, digits and dashes, at most 32", e)
+			case seen[e] != "":
+				f.at(at, "%q is in %s already", e, seen[e])
+			}
+			seen[e] = list.key
 		}
 	}
 }

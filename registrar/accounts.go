@@ -25,6 +25,7 @@ type User struct {
 	Aliases  []string    `json:"aliases,omitempty"` // "alice@north.example", "+15550001001"
 	Disabled bool        `json:"disabled,omitempty"`
 	Calls    int         `json:"calls,omitempty"`
+	Class    string      `json:"class,omitempty"` // which roaming agreements may name: "guest"
 
 	Algorithms []string `json:"algorithms,omitempty"` // what the user is challenged with: md5, sha-256, or both; none: as the domain
 }
@@ -41,6 +42,8 @@ type Change struct {
 	Password *string
 	Disabled *bool
 	Name     *string
+	Calls    *int
+	Class    *string // "": none
 
 	Algorithms *[]string // none: as the domain
 	AddAlias   []string  // refused without Password unless the account keeps HA1 for it: digest covers the login name
@@ -54,6 +57,8 @@ var (
 	ErrPassword = errors.New("needs a password or HA1")
 	ErrCapacity = errors.New("more accounts than allowed")
 
+	ErrClass     = errors.New("a class is small letters, digits and dashes, at most 32")
+	ErrCalls     = errors.New("calls below 0")
 	ErrAlgorithm = errors.New("want md5, sha-256 or both")
 )
 
@@ -132,10 +137,13 @@ func putUsers(tx store.Tx, docs map[roam.UserID]account) error {
 // document is what is kept of a.
 func (s *Server) document(a *Account) (account, error) {
 	doc := account{Version: docVersion, Name: a.Name, Number: a.Number, Short: a.Short, Aliases: slices.Clone(a.Aliases), Disabled: a.Disabled,
-		Calls: a.Calls, Logins: map[string][]string{}}
+		Calls: a.Calls, Class: a.Class, Logins: map[string][]string{}}
 	var err error
 	if doc.Algorithms, err = algorithms(a.Algorithms); err != nil {
 		return doc, err
+	}
+	if a.Class != "" && !roam.IsClass(a.Class) {
+		return doc, ErrClass
 	}
 	for _, n := range append([]string{string(a.ID)}, a.Aliases...) {
 		if err := s.name(n); err != nil {
@@ -269,6 +277,16 @@ func (s *Server) changed(id roam.UserID, doc *account, c Change) error {
 	}
 	if c.Name != nil {
 		doc.Name = *c.Name
+	}
+	if c.Calls != nil {
+		if doc.Calls = *c.Calls; doc.Calls < 0 {
+			return ErrCalls
+		}
+	}
+	if c.Class != nil {
+		if doc.Class = *c.Class; doc.Class != "" && !roam.IsClass(doc.Class) {
+			return ErrClass
+		}
 	}
 	if c.Algorithms != nil {
 		var err error

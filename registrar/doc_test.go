@@ -28,9 +28,9 @@ func TestDocuments(t *testing.T) {
 		RegID: 1, CallID: "c", CSeq: 2, Grant: 300 * time.Second}
 	card := roam.Card{Version: 1, Office: "north", Domains: []string{"north.example"}, Switch: partnerURI("north"), Registrar: partnerURI("north"), Key: []byte{1, 2}}
 	ticket := roam.Ticket{User: alice, Device: "urn:uuid:a", Office: "south", Home: "north", Epoch: 1795360442000000, Until: since.Add(24 * time.Hour)}
-	profile := &roam.Profile{Version: 1, Name: "alice", Number: "+15550001001", Short: "1001", Calls: 2, Dial: &roam.Numbers{Country: "1", Extensions: map[string]string{"1xxx": "+15550001xxx"}}}
+	profile := &roam.Profile{Version: 1, Name: "alice", Number: "+15550001001", Short: "1001", Class: "staff", Calls: 2, Dial: &roam.Numbers{Country: "1", Extensions: map[string]string{"1xxx": "+15550001xxx"}}}
 	for name, doc := range map[string]any{
-		"user.json": &account{Version: 1, Name: "alice", Number: "+15550001001", Short: "1001", Aliases: []string{"alice@north.example"}, Calls: 2,
+		"user.json": &account{Version: 1, Name: "alice", Number: "+15550001001", Short: "1001", Aliases: []string{"alice@north.example"}, Calls: 2, Class: "staff",
 			Logins: map[string][]string{"1001": {"00112233445566778899aabbccddeeff", ""}}},
 		"home.json": &control.Kept{Version: 1, Location: location,
 			At:    []control.Presence{{Device: "urn:uuid:a", Office: "north", Switch: card.Switch, Registrar: card.Registrar, Epoch: 5, Contacts: []control.Contact{contact}}},

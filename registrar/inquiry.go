@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -13,10 +14,11 @@ import (
 
 // inquiry is a phone's REGISTER for somebody else's user, until home has called it legal.
 type inquiry struct {
-	q    control.Inquiry
-	home roam.OfficeID
-	tx   *transaction.Server // held; its request owns its bytes
-	r    control.Register
+	q     control.Inquiry
+	home  roam.OfficeID
+	asked string              // the user, as the phone has it
+	tx    *transaction.Server // held; its request owns its bytes
+	r     control.Register
 
 	learnt bool // R was asked for domains we lacked
 }
@@ -57,7 +59,7 @@ func (s *Server) registerOther(tx *transaction.Server, req *sip.Message, u sip.U
 		tx.Busy("questions")
 		return nil
 	}
-	in := &inquiry{r: r}
+	in := &inquiry{r: r, asked: u.User}
 	in.r.Tx = s.hold(tx, kindOf(&r, "visited"), func(w *wait, a control.Answer) error { return s.inquired(w, in, a) })
 	in.tx = s.waits[in.r.Tx].tx
 	s.waits[in.r.Tx].stranger = stranger
@@ -107,7 +109,7 @@ func (s *Server) identified(in *inquiry, u sip.URI, user roam.UserID, home roam.
 		return
 	}
 	if err == nil {
-		err = s.agreed(in, u, user, home)
+		err = s.agreed(in, user, home)
 	}
 	if err != nil {
 		s.refuse(in.r.Tx, err)
@@ -143,22 +145,34 @@ func (s *Server) deviceOf(user roam.UserID, r *control.Register) roam.Device {
 	return ""
 }
 
-// agreed holds the visitor against our side of the agreement with home.
-func (s *Server) agreed(in *inquiry, u sip.URI, user roam.UserID, home roam.OfficeID) error {
-	p, found := s.partner(home)
-	if !found || denied(p.Visitors.Deny, user, u.User) {
-		return roam.NoAgreement
+// agreed holds the visitor against our side of the agreement with home, as far as that can be done before home is asked.
+func (s *Server) agreed(in *inquiry, user roam.UserID, home roam.OfficeID) error {
+	v := s.mayVisit(home, user, in.asked, nil)
+	if p, found := s.partner(home); found && v.why == roam.OK {
+		v = s.room(p, user, in.r.Device)
 	}
-	return s.room(p, user, in.r.Device)
+	return s.barred(v, user, home)
 }
 
-// room says whether one more device of p's users may be here.
-func (s *Server) room(p *roam.Partner, user roam.UserID, d roam.Device) error {
-	v := s.findVisitor(user, d)
-	if here := v != nil && v.visit.Serving(); !here && s.guests[p.Office] >= p.Visitors.Max {
-		return roam.NoCapacity
+// barred is v's refusal, which is told. What a user has here who may not be here any more ends.
+func (s *Server) barred(v verdict, user roam.UserID, other roam.OfficeID) error {
+	if v.why == roam.OK {
+		return nil
 	}
-	return nil
+	s.told(other, v, user)
+	if v.why != roam.NoCapacity {
+		s.endVisits(user)
+	}
+	return v.err()
+}
+
+// endVisits ends all that user has here.
+func (s *Server) endVisits(user roam.UserID) {
+	for _, v := range slices.Clone(s.visitors[user]) {
+		if v.visit.Serving() {
+			s.changeVisit(v, func() control.Event { return control.Offline{Device: v.visit.Device} })
+		}
+	}
 }
 
 // refuse ends a wait with an error that is more than a Refusal.
@@ -195,14 +209,27 @@ func (s *Server) stepInquiry(in *inquiry, ev control.Event) {
 		s.clear(legal)
 		return
 	}
-	if p, found := s.partner(in.home); !found || s.room(p, legal.Ticket.User, in.r.Device) != nil { // others came meanwhile
-		s.refuse(in.r.Tx, roam.NoCapacity)
+	if err := s.admit(in, legal); err != nil {
+		s.refuse(in.r.Tx, err)
 		return
 	}
 	v := s.visitor(legal.Ticket.User, in.r.Device)
 	if !s.changeVisit(v, func() control.Event { legal.Away = s.away(); return *legal }) {
 		s.answer(control.Answer{Tx: in.r.Tx, Why: roam.TooBusy})
 	}
+}
+
+// admit holds the visitor against our side of the agreement once more: home has said who it is, and others came meanwhile.
+// Who leaves needs no agreement.
+func (s *Server) admit(in *inquiry, legal *control.Legal) error {
+	if !slices.ContainsFunc(legal.Contacts, func(c control.Contact) bool { return c.Grant > 0 }) {
+		return nil
+	}
+	v := s.mayVisit(in.home, legal.Ticket.User, in.asked, cmp.Or(legal.Profile, &roam.Profile{}))
+	if p, found := s.partner(in.home); found && v.why == roam.OK {
+		v = s.room(p, legal.Ticket.User, in.r.Device)
+	}
+	return s.barred(v, legal.Ticket.User, in.home)
 }
 
 // clear is Contact: *, which ends all that the user has here (10.2.2); what he has elsewhere is not ours to end.
@@ -276,6 +303,9 @@ func (s *Server) query(in *inquiry, at string) {
 		if res.Status()/100 != 2 {
 			if res.Status() == 401 && value != nil && !strings.Contains(string(res.Value(sip.WWWAuthenticate)), "stale=true") {
 				s.failed("credentials", string(in.q.User), in.tx.Flow())
+			}
+			if why := refusal(res, nil); why == roam.Barred || why == roam.NoAgreement { // home's side of it
+				s.endVisits(in.q.User)
 			}
 			s.refuse(in.r.Tx, relayed(res, false))
 			s.stepInquiry(in, control.Queried{Passed: true})

@@ -17,6 +17,9 @@ type counters struct {
 	moves      *metric.Counter
 	supersedes *metric.Counter
 	profiles   *metric.Counter
+	trespasses *metric.Counter
+	unagreed   *metric.Counter
+	seldom     metric.Seldom // for lines about these two
 	partners   *metric.Histogram
 	others     partners
 	refreshed  *metric.Value // requests of kind refresh that went well
@@ -71,6 +74,8 @@ func (s *Server) count(m *metric.Set) {
 	s.moves = m.Counter("moves_total", "Our users' moves from office to office.", "from", "to")
 	s.profiles = m.Counter("profile_notices_total", "Notices that a user's profile has changed, sent or received.", "result")
 	s.supersedes = m.Counter("supersedes_total", "Notices that a device has moved, sent or received.", "result")
+	s.trespasses = m.Trespasses()
+	s.unagreed = m.Counter("roaming_refusals_total", "Users whom the agreement with a partner does not admit, here or there.", "partner", "reason")
 	s.refreshed = s.requests.With("refresh", "ok")
 	if s.durations != nil {
 		s.refreshing = s.durations.With("refresh")

@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -27,7 +28,7 @@ type StayAt struct {
 	Office      roam.OfficeID `json:"office"`
 	Epoch       roam.Epoch    `json:"epoch"`
 	Until       time.Time     `json:"until"`                // of the last of its bindings
-	Agreement   string        `json:"agreement,omitempty"`  // at home, of a device elsewhere: "allowed", "barred", "none any more"
+	Agreement   string        `json:"agreement,omitempty"`  // what our side of the agreement says now of a device elsewhere, or of a visitor
 	Ticket      time.Time     `json:"ticket,omitzero"`      // of a visitor: home's word is good until then
 	Provisional time.Time     `json:"provisional,omitzero"` // home has checked but not recorded the visit (M9): until when we repeat it
 }
@@ -69,7 +70,8 @@ func (s *Server) visitorStands(vs []*visitor) Standing {
 		}
 		switch {
 		case st.Serving():
-			at := StayAt{Device: v.visit.Device, Office: s.cfg.Card.Office, Epoch: st.Ticket.Epoch, Until: lastUntil(st.Contacts), Ticket: st.Ticket.Until}
+			at := StayAt{Device: v.visit.Device, Office: s.cfg.Card.Office, Epoch: st.Ticket.Epoch, Until: lastUntil(st.Contacts), Ticket: st.Ticket.Until,
+				Agreement: s.visitorAgreement(v)}
 			if st.Owes != nil {
 				at.Provisional = st.Owes.Until
 			}
@@ -87,15 +89,15 @@ func (s *Server) visitorStands(vs []*visitor) Standing {
 
 // agreement says whether u may roam at an office now; "" for our own.
 func (s *Server) agreement(u *subscriber, at roam.OfficeID) string {
-	switch p, found := s.partner(at); {
-	case at == s.cfg.Card.Office:
+	if at == s.cfg.Card.Office {
 		return ""
-	case !found:
-		return "none any more"
-	case denied(p.Roamers.Deny, u.home.User, u.Short, u.Number):
-		return "barred"
 	}
-	return "allowed"
+	return s.mayRoam(u, at).String()
+}
+
+// visitorAgreement says whether v may be here now.
+func (s *Server) visitorAgreement(v *visitor) string {
+	return s.mayVisit(v.visit.Home.Office, v.user(), "", cmp.Or(v.visit.Profile, &roam.Profile{})).String()
 }
 
 func lastUntil(cs []control.Contact) (last time.Time) {

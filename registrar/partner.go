@@ -3,7 +3,6 @@ package registrar
 import (
 	"encoding/json"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,23 +20,6 @@ const (
 
 // errWrongOffice says that a flow leads to another office than it should: nothing is sent there.
 var errWrongOffice = errors.New("the other end is not that office")
-
-// partner is the agreement with o.
-func (s *Server) partner(o roam.OfficeID) (p *roam.Partner, found bool) {
-	for i := range s.cfg.Partners {
-		if s.cfg.Partners[i].Office == o {
-			return &s.cfg.Partners[i], true
-		}
-	}
-	return nil, false
-}
-
-// denied says that list names the user, by any of its names.
-func denied(list []string, user roam.UserID, names ...string) bool {
-	local, _, _ := strings.Cut(string(user), "@")
-	names = append(names, string(user), local)
-	return slices.ContainsFunc(list, func(d string) bool { return slices.Contains(names, d) })
-}
 
 // silent is what to do when o does not answer (M9).
 func (s *Server) silent(o roam.OfficeID) roam.SilencePolicy {

@@ -123,8 +123,7 @@ func (s *Server) serveProfile(tx *transaction.Server, req *sip.Message) error {
 		}
 		if v.visit.Home.Office != from {
 			s.profiles.Add(1, "refused")
-			s.log.Warn().Str("event", "profile.refused").Str("user", string(doc.User)).Str("peer", string(from)).Str("home", string(v.visit.Home.Office)).
-				Msg("a profile from an office that is not the user's home")
+			s.trespass(from, badProfile, doc.User)
 			return roam.NotAllowed
 		}
 		if last != nil {

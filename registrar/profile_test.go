@@ -154,7 +154,7 @@ func TestForeignProfile(t *testing.T) {
 				t.Errorf("%s, revision %d: south knows %q, want %q", c.from, c.rev, got, c.want)
 			}
 		}
-		if log := w.offices["south"].log.String(); !strings.Contains(log, `"event":"profile.refused"`) {
+		if log := w.offices["south"].log.String(); !strings.Contains(log, `"event":"partner.trespass","peer":"west","reason":"profile"`) {
 			t.Errorf("the log says nothing of it: %s", log)
 		}
 	})

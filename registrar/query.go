@@ -101,8 +101,8 @@ func readNetwork(req *sip.Message) (n network) {
 func (s *Server) partnerRegister(tx *transaction.Server, req *sip.Message) error {
 	began := s.loop.Now()
 	n := readNetwork(req)
-	p, found := s.partner(req.Flow.Partner)
-	if !found || n.office != req.Flow.Partner || len(n.device) > 128 {
+	if _, found := s.partner(req.Flow.Partner); !found || n.office != req.Flow.Partner || len(n.device) > 128 {
+		s.trespass(req.Flow.Partner, speaksForAnother, "")
 		s.counted("query", roam.NoAgreement, began)
 		return roam.NoAgreement
 	}
@@ -114,13 +114,13 @@ func (s *Server) partnerRegister(tx *transaction.Server, req *sip.Message) error
 	if req.Value(sip.Contact) != nil {
 		return s.recordVisit(tx, req, u, n)
 	}
-	err = s.identify(tx, req, u, p, n)
+	err = s.identify(tx, req, u, n)
 	s.counted("query", err, began)
 	return err
 }
 
 // identify is home's side of the identity query (150, 360): it checks, draws the ticket, and answers.
-func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscriber, p *roam.Partner, n network) error {
+func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscriber, n network) error {
 	method, asked := digestOf(req)
 	uri, _ := sip.ParseURI([]byte(asked))
 	l := claim{user: u, name: string(req.Value(sip.To)), value: s.credentials(req, sip.Authorization), method: method, asked: []byte(asked),
@@ -136,8 +136,9 @@ func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscribe
 		return err
 	}
 	id := u.home.User
-	if denied(p.Roamers.Deny, id, u.Short, u.Number) {
-		return roam.NoAgreement
+	if v := s.mayRoam(u, n.office); v.why != roam.OK {
+		s.told(n.office, v, id)
+		return v.err()
 	}
 	if again { // no answer serves twice: a repetition is the visited office's to see, which has the flow that it came by
 		return s.challenge(l, true)

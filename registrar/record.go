@@ -101,13 +101,12 @@ func (s *Server) recordVisit(tx *transaction.Server, req *sip.Message, u *subscr
 func (s *Server) readMessage(req *sip.Message, u *subscriber, n network) (r control.Registration, card roam.Card, err error) {
 	t, ok := s.verify(s.signer.Public(), ticketKind, string(req.Value(sip.RoamTicket)))
 	if !ok || u == nil || t.User != u.home.User || t.Office != n.office || t.Device != n.device || t.Home != s.cfg.Card.Office {
-		s.failures.Add(1, "ticket")
-		s.log.Warn().Str("event", "ticket.bad").Str("visited", string(n.office)).Str("device", string(n.device)).Msg("registration message without a good ticket")
+		who := roam.UserID("")
+		if u != nil {
+			who = u.home.User
+		}
+		s.trespass(n.office, badTicket, who)
 		return r, card, roam.NotAllowed
-	}
-	p, found := s.partner(n.office)
-	if !found || u.Disabled || denied(p.Roamers.Deny, t.User, u.Short, u.Number) {
-		return r, card, roam.NoAgreement
 	}
 	if !body(req, officeType, &card) || card.Office != n.office || card.Version > docVersion {
 		return r, card, roam.BadRequest
@@ -118,6 +117,13 @@ func (s *Server) readMessage(req *sip.Message, u *subscriber, n network) (r cont
 	}
 	ask, _ := req.Seconds(sip.Expires)
 	c := control.Contact{Target: roam.Target{URI: a.Raw, Q: 1000}, CallID: n.callID, Grant: min(time.Duration(ask)*time.Second, s.cfg.Max.D())}
+	if v := s.mayRoam(u, n.office); c.Grant > 0 && v.why != roam.OK { // to end a visit no agreement is needed
+		s.told(n.office, v, t.User)
+		return r, card, v.err()
+	}
+	if c.Grant > 0 && u.Disabled {
+		return r, card, roam.NotAllowed
+	}
 	return control.Registration{Ticket: t, Switch: card.Switch, Registrar: card.Registrar, Contact: c}, card, nil
 }
 

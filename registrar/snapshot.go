@@ -44,7 +44,7 @@ func (s *Server) Users(ctx context.Context, after roam.UserID, max int) ([]User,
 
 // shown is u as people see it.
 func (u *subscriber) shown() User {
-	return User{ID: u.home.User, Name: u.Name, Number: u.Number, Short: u.Short, Aliases: slices.Clone(u.Aliases), Disabled: u.Disabled, Calls: u.Calls, Algorithms: slices.Clone(u.Algorithms)}
+	return User{ID: u.home.User, Name: u.Name, Number: u.Number, Short: u.Short, Aliases: slices.Clone(u.Aliases), Disabled: u.Disabled, Calls: u.Calls, Class: u.Class, Algorithms: slices.Clone(u.Algorithms)}
 }
 
 // Where is the state of one user; name is a UserID, number, alias or extension. roam.NoSuchUser when
@@ -102,7 +102,7 @@ func (s *Server) status(id roam.UserID) Status {
 	st := Status{User: User{ID: id}, Visitor: true}
 	for _, v := range s.visitors[id] {
 		if p := v.visit.Profile; p != nil {
-			st.User.Name, st.User.Number, st.User.Short, st.User.Calls = p.Name, p.Number, p.Short, p.Calls
+			st.User.Name, st.User.Number, st.User.Short, st.User.Calls, st.User.Class = p.Name, p.Number, p.Short, p.Calls, p.Class
 		}
 		if st.Home == "" || v.visit.Serving() {
 			st.Home, st.Location = v.visit.Home.Office, v.visit.Location

@@ -119,6 +119,7 @@ func (s *Server) serveSupersede(tx *transaction.Server, req *sip.Message) error 
 	t, v, err := s.proved(from, roam.UserID(aor), string(req.Value(sip.RoamTicket)))
 	if err != nil {
 		s.supersedes.Add(1, "refused")
+		s.trespass(from, badSupersede, roam.UserID(aor))
 		return err
 	}
 	if v == nil { // nothing of that device is here: it is as it should be

@@ -50,6 +50,7 @@ type account struct {
 	Aliases  []string `json:"aliases,omitempty"`
 	Disabled bool     `json:"disabled,omitempty"`
 	Calls    int      `json:"calls,omitempty"`
+	Class    string   `json:"class,omitempty"`
 
 	Algorithms []string `json:"algorithms,omitempty"` // none: as the domain
 

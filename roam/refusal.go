@@ -9,7 +9,8 @@ const (
 	OK             Refusal = iota
 	BadCredentials         // wrong password, unknown user, stale nonce: a challenge follows
 	NotAllowed             // barred, disabled, or not for this caller
-	NoAgreement            // no roaming agreement, or it excludes this user
+	NoAgreement            // no roaming agreement with that office
+	Barred                 // the agreement leaves out this user, or the class
 	NoCapacity             // the softswitch or a limit is full
 	NoAbility              // the device needs what we do not support
 	Moved                  // a superseded device without evidence of a person
@@ -33,7 +34,7 @@ const (
 )
 
 var refusals = [refusalEnd]string{
-	"ok", "bad credentials", "not allowed", "no roaming agreement", "no capacity", "not supported",
+	"ok", "bad credentials", "not allowed", "no roaming agreement", "barred", "no capacity", "not supported",
 	"moved away", "home office does not answer", "stale", "busy with this user", "no such user",
 	"ambiguous extension, use the full number", "number incomplete", "not registered", "no route",
 	"media not acceptable", "interval too brief", "too many contacts", "bad request", "no such call",

@@ -122,6 +122,7 @@ type Profile struct {
 	Name    string         `json:"name,omitempty"`   // display name
 	Number  string         `json:"number,omitempty"` // E.164, "+15550001001"
 	Short   string         `json:"short,omitempty"`  // the extension at home, "1001"
+	Class   string         `json:"class,omitempty"`  // of users, which roaming agreements may name
 	Dial    *Numbers       `json:"dial,omitempty"`   // the home office's dialling plan
 	Calls   int            `json:"calls,omitempty"`  // most calls at once; 0: no limit
 	Allow   []string       `json:"allow,omitempty"`  // prefixes the user may dial outside
@@ -163,14 +164,24 @@ type Partner struct {
 	Office      OfficeID `yaml:"office"`
 	Certificate string   `yaml:"certificate"` // the name in its certificate is who it is
 	Visitors    struct {
-		Max  int      `yaml:"max"` // their users here at most; 0: none
-		Deny []string `yaml:"deny"`
+		Max   int      `yaml:"max"`   // their users here at most; 0: none
+		Allow []string `yaml:"allow"` // them alone: users, or "class:guest"; empty: everybody
+		Deny  []string `yaml:"deny"`  // nor these of them
 	} `yaml:"visitors"`
 	Roamers struct {
-		Deny []string `yaml:"deny"` // our users that may not roam there
+		Allow []string `yaml:"allow"` // our users that alone may roam there
+		Deny  []string `yaml:"deny"`  // those that may not
 	} `yaml:"roamers"`
 	HomeSilent *SilencePolicy `yaml:"home_silent"`
 	Foreign    *Foreign       `yaml:"foreign"` // set: it is no siproam, and has no certificate
+}
+
+// ClassOf begins an entry of Allow or Deny that means a class of users.
+const ClassOf = "class:"
+
+// IsClass says that name can be a class: small letters, digits and dashes, at most 32.
+func IsClass(name string) bool {
+	return name != "" && len(name) <= 32 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
 // SilencePolicy is the policy of M9: what to do when a visitor's home does not answer.

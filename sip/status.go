@@ -20,6 +20,7 @@ var refusals = map[roam.Refusal]row{
 	roam.BadCredentials: {code: 401},
 	roam.NotAllowed:     {code: 403},
 	roam.NoAgreement:    {code: 403, reason: "No Roaming Agreement"},
+	roam.Barred:         {code: 403, reason: "Barred From Roaming"},
 	roam.NoCapacity:     {code: 503, after: 30},
 	roam.NoAbility:      {code: 420},
 	roam.Moved:          {code: 403, reason: "Registered Elsewhere"},

@@ -23,12 +23,14 @@ func (s *Server) Line(user roam.UserID) (line roam.Line, found bool) {
 	}
 	line = roam.Line{User: user, Visitor: true}
 	var cs []control.Contact
+	newest := roam.Epoch(0) // of the tickets
 	for _, v := range vs {
 		st := &v.visit.Stay
 		switch {
 		case st.Serving():
-			if st.Ticket.Epoch >= line.Epoch {
-				line.Epoch, line.Home, line.Profile = st.Ticket.Epoch, st.Home, st.Profile
+			line.Epoch = max(line.Epoch, st.Known())
+			if st.Ticket.Epoch >= newest {
+				newest, line.Home, line.Profile = st.Ticket.Epoch, st.Home, st.Profile
 			}
 			cs = append(cs, st.Contacts...)
 		case st.Gone != nil && (line.Gone == nil || st.Gone.Location.Epoch > line.Gone.Epoch):

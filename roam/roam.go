@@ -145,8 +145,8 @@ type Numbers struct {
 type Line struct {
 	User    UserID
 	Visitor bool
-	Home    Card // of a visitor: the home office
-	Epoch   Epoch
+	Home    Card  // of a visitor: the home office
+	Epoch   Epoch // of the newest location known here
 	Profile *Profile
 	Targets []Target // best first; empty: offline
 	Gone    *Location

@@ -74,6 +74,15 @@ func (v *Visit) Busy() bool { return v.now != nil }
 // Serving says that the device is a visitor here now.
 func (s *Stay) Serving() bool { return s.Gone == nil && len(s.Contacts) > 0 }
 
+// Known is the epoch of the newest location that we know of the user: as home recorded it or, while home does not
+// answer, of the ticket, which is news to everybody. An epoch of R's that is not below it is home's word.
+func (s *Stay) Known() roam.Epoch {
+	if s.Owes != nil {
+		return max(s.Location.Epoch, s.Ticket.Epoch)
+	}
+	return s.Location.Epoch
+}
+
 // Empty says that there is nothing to keep.
 func (s *Stay) Empty() bool { return s.Gone == nil && len(s.Contacts) == 0 }
 

@@ -108,13 +108,13 @@ func tombstone(f Facts) (Way, roam.Location) {
 	return Offline, gone
 }
 
-// visitor is a call of our phone for a visitor: here, unless R knows something newer, as
-// when the user has moved and we are not told yet, or has devices in several offices,
-// which home rings.
+// visitor is a call of our phone for a visitor: here, unless R knows something newer than we, as when the
+// user has moved and we are not told yet, or the same, that the user has devices in several
+// offices, which home rings.
 func visitor(f Facts) (Way, roam.Location) {
 	elsewhere := f.At.Office != "" && f.At.Office != f.Here && !f.At.Stale
 	switch {
-	case elsewhere && f.At.Epoch > f.Line.Epoch:
+	case elsewhere && f.At.Epoch >= f.Line.Epoch:
 		return Office, f.At
 	case len(f.Line.Targets) > 0:
 		return Ring, roam.Location{}

@@ -95,6 +95,7 @@ func TestCallee(t *testing.T) {
 		{"a visitor, R empty", Facts{Known: true, Line: line(true, 5, here...), Asked: true}, Ring, at("", 0)},
 		{"a visitor, R older", Facts{Known: true, Line: line(true, 5, here...), Asked: true, At: at("west", 4)}, Ring, at("", 0)},
 		{"a visitor with devices in two offices", Facts{Known: true, Line: line(true, 5, here...), Asked: true, At: at("north", 7)}, Office, at("north", 7)},
+		{"a visitor with devices in two offices, as home told us", Facts{Known: true, Line: line(true, 7, here...), Asked: true, At: at("north", 7)}, Office, at("north", 7)},
 		{"a visitor, R away", Facts{Known: true, Line: line(true, 5, here...), Asked: true, At: stale}, Ring, at("", 0)},
 		{"a visitor offline", Facts{Known: true, Line: line(true, 5), Asked: true}, Offline, at("", 0)},
 		{"a visitor offline, elsewhere by R", Facts{Known: true, Line: line(true, 5), Asked: true, At: at("west", 4)}, Office, at("west", 4)},

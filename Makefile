@@ -1,6 +1,6 @@
 # make test    everything, with real phones        make check   vet, staticcheck, -race, cross-compiling
 # make build   ./siproam                           make fuzz    60 s a target       make bench   against Kamailio
-# make soak    floods, and 5,000 slow connections, beside good calls; every move with every fault at every step
+# make soak    histories of the model; floods, and 5,000 slow connections, beside good calls; every move with every fault at every step
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/siproam/siproam/cli.Version=$(VERSION)
 PREFIX  ?= /usr/local
@@ -45,9 +45,11 @@ fuzz-short:
 bench:
 	scripts/bench
 
-# Floods of 20,000 messages a second for DUR (120) seconds beside good calls; KINDS="register invite all ..." Then the
-# table of faults, RUNS (1) times.
+MODEL ?= 14400
+# MODEL seconds of histories of registrar/control/model. Floods of 20,000 messages a second for DUR (120) seconds beside
+# good calls; KINDS="register invite all ..." Then the table of faults, RUNS (1) times.
 soak:
+	DUR=$(MODEL) scripts/soak-model
 	scripts/soak
 	scripts/soak-table
 

@@ -62,6 +62,9 @@ var fences = map[string]string{
 	"github.com/alecthomas/kong":             "cli",
 	"golang.org/x/term":                      "cli",
 	"github.com/siproam/siproam/sip/siptest": "",
+	"github.com/yuin/gopher-lua":             "", // for tests only, as are these
+	"github.com/anishathalye/porcupine":      "",
+	"pgregory.net/rapid":                     "",
 }
 
 // onTheLoop never wait, so they have nothing to wait for.

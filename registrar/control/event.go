@@ -54,6 +54,7 @@ type (
 		Ticket  roam.Ticket
 		Profile *roam.Profile
 		Silence Silence
+		Silent  bool // home was not heard: as Legal has it
 	}
 	// Legal begins or renews a visit: home has called the credentials good.
 	Legal struct {
@@ -63,6 +64,7 @@ type (
 		Ticket  roam.Ticket
 		Profile *roam.Profile
 		Silence Silence
+		Silent  bool // home was not heard: only who is here may stay, and home is told later
 	}
 	// Allocated answers Allocate (d, h).
 	Allocated struct{ Why roam.Refusal }

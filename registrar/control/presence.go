@@ -34,6 +34,7 @@ type Left struct {
 	Office roam.OfficeID `json:"office"`
 	CallID string        `json:"call_id,omitempty"` // of the superseded registration; "": it ended by itself
 	Epoch  roam.Epoch    `json:"epoch"`
+	Void   bool          `json:"void,omitempty"` // taken back before it was heard of: only Office's own tickets are old
 	Until  time.Time     `json:"until"`
 }
 
@@ -151,7 +152,7 @@ func (h *Home) displace(now time.Time, to *Kept, r *Register, p Presence) {
 	}
 	for _, e := range h.At[i].Contacts {
 		if e.CallID != r.CallID && !p.calls(e.CallID) {
-			to.Left = append(to.Left, Left{p.Device, p.Office, e.CallID, p.Epoch, now.Add(h.Office.keep())})
+			to.Left = append(to.Left, Left{Device: p.Device, Office: p.Office, CallID: e.CallID, Epoch: p.Epoch, Until: now.Add(h.Office.keep())})
 		}
 	}
 }
@@ -159,7 +160,7 @@ func (h *Home) displace(now time.Time, to *Kept, r *Register, p Presence) {
 // leave remembers that epoch ended q, and owes its office the notice.
 func (h *Home) leave(now time.Time, to *Kept, q Presence, epoch roam.Epoch) {
 	for _, c := range q.Contacts {
-		to.Left = append(to.Left, Left{q.Device, q.Office, c.CallID, epoch, now.Add(h.Office.keep())})
+		to.Left = append(to.Left, Left{Device: q.Device, Office: q.Office, CallID: c.CallID, Epoch: epoch, Until: now.Add(h.Office.keep())})
 	}
 	if q.Office != h.Office.Here.Office && len(q.Contacts) > 0 {
 		to.Owed = append(to.Owed, Debt{To: q.Registrar, Contact: q.Contacts[0].Target.URI, Device: q.Device, Epoch: epoch, Until: latest(q.Contacts)})

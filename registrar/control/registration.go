@@ -27,11 +27,16 @@ func (h Home) registration(now time.Time, r *Registration, out []Action) (Home, 
 	if c.Grant > 0 {
 		h.place(now, &to, Presence{Device: t.Device, Office: t.Office, Switch: r.Switch, Registrar: r.Registrar, Epoch: t.Epoch, Contacts: []Contact{c}})
 	} else {
-		if i < 0 {
-			return h.accept(now, change{tx: r.Tx, device: t.Device, to: h.Kept}, r.Away, out)
+		over := Left{Device: t.Device, Office: t.Office, Epoch: t.Epoch, Until: now.Add(h.Office.keep())}
+		if i < 0 { // never heard of; should the message that this takes back come yet, it is old
+			known := slices.ContainsFunc(to.Left, func(l Left) bool { return l.Device == over.Device && l.Epoch == over.Epoch && l.CallID == "" })
+			if over.Void = true; !known {
+				to.Left = append(to.Left, over)
+			}
+			return h.accept(now, change{tx: r.Tx, device: t.Device, to: to, drift: !known}, r.Away, out)
 		}
 		to.At = slices.Delete(to.At, i, i+1)
-		to.Left = append(to.Left, Left{t.Device, t.Office, "", t.Epoch, now.Add(h.Office.keep())})
+		to.Left = append(to.Left, over)
 	}
 	if to.count() > max(h.Office.contacts(), h.count()) {
 		return h, append(out, Answer{Tx: r.Tx, Why: roam.TooMany, Location: h.Location})
@@ -61,6 +66,12 @@ func (h *Home) old(t *roam.Ticket) bool {
 		}
 	}
 	for _, l := range h.Left {
+		if l.Void {
+			if l.Device == t.Device && l.Office == t.Office && l.Epoch >= t.Epoch {
+				return true
+			}
+			continue
+		}
 		if l.Epoch > t.Epoch && (l.Device == t.Device || !h.Office.Many) || l.Epoch == t.Epoch && l.Device == t.Device && l.CallID == "" {
 			return true
 		}

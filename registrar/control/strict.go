@@ -131,10 +131,8 @@ func (v Visit) reported(now time.Time, ev Reported, out []Action) (Visit, []Acti
 		v.now = nil
 		return v.ended(now, &c, c.was, out)
 	case !c.was.Serving():
-		gone := c.to
-		gone.Contacts = nil
-		out = append(out, gone.message(now)) // take back what home has recorded
-		c.to = Stay{Gone: c.was.Gone}
+		c.to = v.takeBack(now, c.to) // what home has recorded
+		c.to.Gone = c.was.Gone
 	default:
 		c.to.Contacts = c.was.Contacts
 	}

@@ -227,12 +227,22 @@ func TestStrictVisit(t *testing.T) {
 	}
 	at := begin().Location
 	v, out := w.visit(south).Step(w.now, Reported{Epoch: at.Epoch, Err: lost}, nil)
+	if back, is := out[0].(SaveVisit); !is || back.Stay.Serving() || back.Stay.Owes == nil {
+		t.Errorf("got %+v, want its end owed", out)
+	}
+	v, out = v.Step(w.now, Saved{}, nil)
+	if a, is := out[1].(Answer); !is || a.Why != roam.StoreAway || v.Serving() || v.Busy() {
+		t.Errorf("got %+v serving %v, want a refusal", out, v.Serving())
+	}
+	v, out = v.Step(w.now, Due{}, nil)
 	if back, is := out[0].(Record); !is || back.Grant != 0 {
 		t.Errorf("got %+v, want home told that it is over", out)
 	}
-	v, out = v.Step(w.now, Saved{}, nil)
-	if a, is := out[len(out)-1].(Answer); !is || a.Why != roam.StoreAway || v.Serving() || v.Busy() {
-		t.Errorf("got %+v serving %v, want a refusal and nothing left", out, v.Serving())
+	for _, ev := range []Event{Recorded{}, Saved{}} {
+		v, _ = v.Step(w.now, ev, nil)
+	}
+	if !v.Empty() || v.Busy() {
+		t.Errorf("got %+v, want nothing left", v.Stay)
 	}
 	*w.visit(south) = v
 

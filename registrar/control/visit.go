@@ -37,14 +37,6 @@ type Gone struct {
 	Until    time.Time     `json:"until"`
 }
 
-// Unrecorded is a visit that home has called legal but did not record (M9): the registration message is repeated.
-type Unrecorded struct {
-	Tries int       `json:"tries"`
-	Until time.Time `json:"until"`
-	Next  time.Time `json:"-"` // after a restart: at once
-	sent  bool      // the answer is awaited
-}
-
 type visiting struct {
 	stage stage
 	legal Legal
@@ -61,11 +53,12 @@ type visiting struct {
 type purpose uint8
 
 const (
-	begin purpose = iota // or renew
-	leave                // the phone said so, or has expired
-	obey                 // a supersede
-	drop                 // home does not record it
-	learn                // a new profile
+	begin  purpose = iota // or renew
+	leave                 // the phone said so, or has expired
+	obey                  // a supersede
+	drop                  // home does not record it
+	forget                // home knows now that it is over
+	learn                 // a new profile
 )
 
 // Busy says that a change is under way: only its answers and Due may come in now.
@@ -84,13 +77,16 @@ func (s *Stay) Known() roam.Epoch {
 }
 
 // Empty says that there is nothing to keep.
-func (s *Stay) Empty() bool { return s.Gone == nil && len(s.Contacts) == 0 }
+func (s *Stay) Empty() bool { return s.Gone == nil && len(s.Contacts) == 0 && s.Owes == nil }
 
 // Restore gives every binding one more interval, after a restart (DESIGN 8).
 func (v *Visit) Restore(now time.Time, out []Action) []Action {
 	v.Ticket.Proof = v.Proof
 	for i := range v.Contacts {
 		v.Contacts[i].Until = now.Add(v.Contacts[i].Grant)
+	}
+	if v.Owes != nil {
+		v.Owes.Next = now.Add(v.spread(soon, v.Owes.Tries) - soon/2)
 	}
 	return v.wake(out)
 }
@@ -164,8 +160,11 @@ func (v Visit) legal(now time.Time, l Legal, out []Action) (Visit, []Action) {
 		return v, append(out, Answer{Tx: l.Tx, Why: why})
 	}
 	to := Stay{Home: l.Card, Ticket: l.Ticket, Proof: l.Ticket.Proof, Profile: l.Profile, Contacts: cs, Location: v.Location}
-	c := visiting{stage: allocating, legal: l, to: to, d: d, tx: l.Tx}
 	refreshes := v.Serving() && d < move && v.Ticket.Epoch == l.Ticket.Epoch
+	if l.Silent {
+		return v.unasked(now, visiting{legal: l, to: v.Stay, d: d, tx: l.Tx}, cs, refreshes, out)
+	}
+	c := visiting{stage: allocating, legal: l, to: to, d: d, tx: l.Tx}
 	switch {
 	case l.Away && v.Office.Strict && !(refreshes && v.told()):
 		return v, append(out, Answer{Tx: l.Tx, Why: roam.StoreAway})
@@ -200,6 +199,21 @@ func (s *Stay) Targets() []roam.Target {
 	return ts
 }
 
+// unasked is a REGISTER about which home could not be asked, from the phone that is here: by policy it stays a while, with what it has.
+// Nobody else is told: that would be the visited office's word alone.
+func (v Visit) unasked(now time.Time, c visiting, cs []Contact, refreshes bool, out []Action) (Visit, []Action) {
+	c.to.Contacts = cs
+	c.stage = recording
+	switch {
+	case len(cs) == 0 && v.Serving():
+		c.what = leave
+	case !refreshes || !v.told():
+		return v, append(out, Answer{Tx: c.tx, Why: roam.HomeSilent})
+	}
+	v.now = &c
+	return v.recorded(now, Recorded{Why: roam.HomeSilent}, out)
+}
+
 // record sends the registration message (160).
 func (v Visit) record(now time.Time, c visiting, out []Action) (Visit, []Action) {
 	c.stage = recording
@@ -211,6 +225,7 @@ func (v Visit) record(now time.Time, c visiting, out []Action) (Visit, []Action)
 func (v Visit) leave(now time.Time, c visiting, out []Action) (Visit, []Action) {
 	c.what = leave
 	if v.Office.Quiet {
+		c.to.Owes = nil
 		return v.save(c, out)
 	}
 	return v.record(now, c, out)
@@ -229,24 +244,26 @@ func (s *Stay) message(now time.Time) Record {
 // recorded is home's answer to the registration message, or its silence.
 func (v Visit) recorded(now time.Time, ev Recorded, out []Action) (Visit, []Action) {
 	if v.now == nil || v.now.stage != recording {
-		return v.repeated(now, ev, out)
+		return v.settled(now, ev, out)
 	}
 	c := *v.now
 	switch {
 	case c.what == leave && v.Office.Strict && c.tx != 0 && busy(ev.Why): // nobody has heard it
 		return v.end(append(out, Answer{Tx: c.tx, Why: ev.Why}))
-	case c.what == leave: // home ends it by itself when it did not hear us
-		c.to.Location, c.to.Owes = ev.Location, nil
+	case c.what == leave:
+		if c.to.Location, c.to.Owes = ev.Location, nil; busy(ev.Why) {
+			c.to.Owes = v.over(now, time.Time{})
+		}
 		return v.save(c, out)
 	case ev.Why == roam.OK:
 		c.to.Location, c.to.Owes = ev.Location, nil
 		c.to.cut(now, ev.Grant)
-	case ev.Why == roam.HomeSilent && !c.legal.Silence.Refuse && !v.Office.Strict: // the ticket proves the visit (DESIGN 10)
+	case ev.Why == roam.HomeSilent && !c.legal.Silence.Refuse && (!v.Office.Strict || c.legal.Silent): // the ticket proves the visit (DESIGN 10)
+		c.to.Owes = v.provisional(now, &c)
 		c.to.cut(now, or(c.legal.Silence.Grant, 90*time.Second))
-		c.to.Owes = &Unrecorded{Until: now.Add(or(c.legal.Silence.Resend, 24*time.Hour)), Next: now.Add(backoff(0))}
 		c.d = move
 	default:
-		return v.refused(c, ev.Why, out)
+		return v.refused(now, c, ev.Why, out)
 	}
 	if c.d == move {
 		return v.save(c, out)
@@ -278,40 +295,20 @@ func (s *Stay) cut(now time.Time, grant time.Duration) {
 }
 
 // refused ends a visit that home does not record.
-func (v Visit) refused(c visiting, why roam.Refusal, out []Action) (Visit, []Action) {
+func (v Visit) refused(now time.Time, c visiting, why roam.Refusal, out []Action) (Visit, []Action) {
 	if !v.Serving() {
-		if why == roam.HomeSilent { // it may have recorded us all the same: take that back
-			c.to.Contacts = nil
-			out = append(out, c.to.message(time.Time{}))
+		out = append(out, Release{User: v.User, Device: v.Device}, Answer{Tx: c.tx, Why: why})
+		if why != roam.HomeSilent {
+			return v.end(out)
 		}
-		return v.end(append(out, Release{User: v.User, Device: v.Device}, Answer{Tx: c.tx, Why: why}))
+		c.what, c.tx, c.to = forget, 0, v.takeBack(now, c.to) // it may have recorded us all the same
+		return v.save(c, out)
 	}
 	if busy(why) { // nothing is wrong with the visit there is
 		return v.end(append(out, Answer{Tx: c.tx, Why: why}))
 	}
 	c.what, c.to = drop, Stay{Gone: v.Gone}
 	return v.save(c, append(out, Answer{Tx: c.tx, Why: why}))
-}
-
-// repeated is the answer to a registration message that was sent again (M9).
-func (v Visit) repeated(now time.Time, ev Recorded, out []Action) (Visit, []Action) {
-	if v.now != nil || v.Owes == nil || !v.Owes.sent {
-		return v, out
-	}
-	switch ev.Why {
-	case roam.OK:
-		v.Owes, v.Location = nil, ev.Location
-		if v.Location.Epoch > 0 {
-			out = append(out, Report{v.Location, "registered"})
-		}
-		return v, v.wake(append(out, Drift{}))
-	case roam.HomeSilent, roam.TooBusy, roam.NoCapacity, roam.StoreAway:
-		o := *v.Owes
-		o.sent, o.Next = false, now.Add(backoff(o.Tries))
-		v.Owes = &o
-		return v, v.wake(out)
-	}
-	return v.save(visiting{what: drop, to: Stay{Gone: v.Gone}}, out)
 }
 
 // superseded drops the device, if the notice is newer than our ticket (260, 480). The

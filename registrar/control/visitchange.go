@@ -52,6 +52,10 @@ func (v Visit) ended(now time.Time, c *visiting, was *Stay, out []Action) (Visit
 		out = append(out, answer)
 	case learn:
 		out = append(out, Answer{Tx: c.tx, Changed: true})
+	case forget:
+		if report {
+			out = append(out, Report{v.Location, purposes[leave]})
+		}
 	case drop:
 		if was.Serving() {
 			out = append(out, Release{v.User, v.Device, v.Location})
@@ -74,15 +78,14 @@ func (v Visit) unsaved(now time.Time, out []Action) (Visit, []Action) {
 		if !v.Serving() {
 			out = append(out, Release{User: v.User, Device: v.Device})
 		}
-		gone := c.to // take back what home has recorded
-		gone.Contacts = nil
-		if !v.Serving() {
-			out = append(out, gone.message(now))
+		if !v.Serving() { // take back what home has recorded, from memory
+			v.Stay = v.takeBack(now, c.to)
 		}
-	case leave, drop:
+	case leave, drop, forget:
 		out = append(out, Wake{now.Add(backoff(1))})
 	}
-	return v.end(append(out, Answer{Tx: c.tx, Why: roam.NoCapacity}))
+	v.now = nil
+	return v, v.wake(append(out, Answer{Tx: c.tx, Why: roam.NoCapacity}))
 }
 
 func (v Visit) end(out []Action) (Visit, []Action) {
@@ -107,15 +110,14 @@ func (v Visit) due(now time.Time, out []Action) (Visit, []Action) {
 	case len(to.Contacts) < len(v.Contacts):
 		v.Contacts = to.Contacts
 		return v, v.wake(append(out, Drift{}))
+	case to.Owes != nil && !now.Before(to.Owes.Until) && len(to.Contacts) == 0: // home has ended it by itself
+		to.Owes, to.Location = nil, roam.Location{}
+		return v.save(visiting{what: forget, to: to}, out)
 	case to.Owes != nil && !now.Before(to.Owes.Until):
 		to.Contacts = nil
-		return v.record(now, visiting{what: leave, to: to}, out)
+		return v.leave(now, visiting{to: to}, out)
 	case to.Owes != nil && !now.Before(to.Owes.Next):
-		o := *to.Owes
-		o.Tries++
-		o.Next, o.sent = now.Add(inFlight+backoff(o.Tries)), true
-		v.Owes = &o
-		return v, v.wake(append(out, v.message(now)))
+		return v.again(now, out)
 	}
 	return v, v.wake(out)
 }
@@ -129,8 +131,14 @@ func (v *Visit) wake(out []Action) []Action {
 	if v.Gone != nil {
 		at = first(at, v.Gone.Until)
 	}
-	if v.Owes != nil && v.Owes.Next.Before(at) {
-		return append(out, Wake{v.Owes.Next}) // a zero Next is: at once
+	if v.Owes != nil {
+		next := v.Owes.Next
+		if v.Owes.Until.Before(next) {
+			next = v.Owes.Until
+		}
+		if at.IsZero() || next.Before(at) {
+			return append(out, Wake{next}) // a zero Next is: at once
+		}
 	}
 	if at.IsZero() {
 		return out

@@ -44,6 +44,7 @@ type Ledger struct {
 	file    *store.File
 	courier Courier
 	log     zerolog.Logger
+	held    func(roam.UserID) bool // see Hold
 
 	filling *group         // the loop's, as the next four
 	handed  int            // entries given to the store so far
@@ -60,7 +61,7 @@ type Ledger struct {
 // New makes the ledger of office. f must have been opened with Schema.
 func New(office roam.OfficeID, l *loop.Loop, f *store.File, c Courier, m *metric.Set, log zerolog.Logger) *Ledger {
 	b := &Ledger{office: office, loop: l, file: f, courier: c, log: log.With().Str("part", "billing").Logger(),
-		filling: &group{}, open: map[uint64]int{}, wake: make(chan struct{}, 1)}
+		held: func(roam.UserID) bool { return false }, filling: &group{}, open: map[uint64]int{}, wake: make(chan struct{}, 1)}
 	b.total = m.Counter("cdrs_total", "Charging records: written, failed, sent, acknowledged, received, repeated, refused.", "result")
 	m.Gauge("cdrs_pending", "Charging records that their home has not acknowledged.", []string{"home"}, b.pending)
 	m.Gauge("cdr_oldest_pending_timestamp_seconds", "When the oldest of these calls ended.", []string{"home"}, b.oldest)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,8 +62,15 @@ func (d *desk) number(id string) uint64 {
 	return d.numbers[id]
 }
 
-// open opens the ledger of office at path; wrap makes its courier from the one at addr ("": deaf).
+// open is opened, without more.
 func open(t *testing.T, office roam.OfficeID, path, addr string, wrap func(Courier) Courier) *desk {
+	t.Helper()
+	return opened(t, office, path, addr, wrap, func(*Ledger) {})
+}
+
+// opened opens the ledger of office at path; wrap makes its courier from the one at addr ("": deaf); before is
+// called before the ledger runs.
+func opened(t *testing.T, office roam.OfficeID, path, addr string, wrap func(Courier) Courier, before func(*Ledger)) *desk {
 	t.Helper()
 	f, err := store.Open(path, Schema)
 	if err != nil {
@@ -85,6 +93,7 @@ func open(t *testing.T, office roam.OfficeID, path, addr string, wrap func(Couri
 		c = wrap(c)
 	}
 	b := New(office, l, f, c, m, zerolog.Nop())
+	before(b)
 	second.Go(func() { l.Run(last) })
 	second.Go(func() { f.Run(last) })
 	first.Go(func() {
@@ -232,6 +241,30 @@ func TestARecordGoesHomeOnce(t *testing.T) {
 
 // Home is killed, and the visited office too, again and again, over a courier that
 // repeats and loses: each record is in the ledger once.
+// TestHeldRecordsWait: the records of a visitor whom home has not recorded wait until it has (M9); nobody else's do.
+func TestHeldRecordsWait(t *testing.T) {
+	addr := embedded(t)
+	var waits atomic.Bool
+	waits.Store(true)
+	north := open(t, "north", ":memory:", addr, nil)
+	south := opened(t, "south", ":memory:", addr, nil, func(b *Ledger) {
+		b.Hold(func(user roam.UserID) bool { return waits.Load() && user == call("1").User })
+	})
+	other := call("2")
+	other.User = "1002@north.example"
+	south.write(call("1"))
+	south.write(other)
+	south.eventually("the other's is acknowledged", func() bool { return south.states()["kept"] == 1 })
+	if got := south.states(); got["outbox"] != 1 || len(north.list(call("1").User)) != 0 {
+		t.Errorf("south has %v, north %v; want one that waits", got, north.list(""))
+	}
+	waits.Store(false)
+	south.eventually("both are acknowledged", func() bool { return south.states()["kept"] == 2 })
+	if got := north.list(call("1").User); len(got) != 1 {
+		t.Errorf("north has %+v, want the one record", got)
+	}
+}
+
 func TestOnceThroughCrashes(t *testing.T) {
 	addr := embedded(t)
 	dir := t.TempDir()

@@ -13,7 +13,11 @@ const (
 	patience    = time.Minute   // for an acknowledgement; doubled each time
 	maxPatience = 6 * time.Hour // a home that is away for days is not drowned
 	look        = 5 * time.Second
+	holdFor     = 3 * time.Second // a record that waits for its user's home to have recorded the visit (M9) is looked at again after it
 )
+
+// Hold says whose records wait: fn is asked from anywhere, before one is first sent. It is called before Run.
+func (b *Ledger) Hold(fn func(user roam.UserID) bool) { b.held = fn }
 
 func (b *Ledger) rouse() {
 	select {
@@ -49,18 +53,29 @@ func (b *Ledger) sendSome(ctx context.Context) (more bool, err error) {
 	if err != nil || len(some) == 0 {
 		return false, err
 	}
-	var gone []row
+	var gone, waits []row
 	for _, r := range some {
+		if r.state == outbox && b.held(roam.UserID(r.user)) {
+			waits = append(waits, r)
+			continue
+		}
 		if err = b.courier.Send(ctx, roam.OfficeID(r.home), []byte(r.record), r.receipt()); err != nil {
 			break
 		}
 		gone = append(gone, r)
 	}
-	if len(gone) == 0 {
+	if len(gone)+len(waits) == 0 {
 		return false, err
 	}
 	b.total.Add(uint64(len(gone)), "sent")
-	marked := b.change(ctx, false, func(tx store.Tx) error { return markSent(tx, gone, time.Now()) })
+	marked := b.change(ctx, false, func(tx store.Tx) error {
+		for _, r := range waits {
+			if _, err := tx.Exec(`UPDATE cdr SET due = ? WHERE id = ? AND state = 'outbox'`, stamp(time.Now().Add(holdFor)), r.id); err != nil {
+				return err
+			}
+		}
+		return markSent(tx, gone, time.Now())
+	})
 	if err == nil {
 		err = marked
 	}
@@ -69,7 +84,7 @@ func (b *Ledger) sendSome(ctx context.Context) (more bool, err error) {
 
 // unsent is what should be on its way and is not, or has been for too long; oldest first.
 func (b *Ledger) unsent(ctx context.Context) (some []row, err error) {
-	rows, err := b.file.Query(ctx, `SELECT id, home, ended, record FROM cdr
+	rows, err := b.file.Query(ctx, `SELECT id, state, home, user, ended, record FROM cdr
 		WHERE state IN ('outbox', 'sent') AND due <= ? ORDER BY due, ended LIMIT ?`, stamp(time.Now()), sendAtOnce)
 	if err != nil {
 		return nil, err
@@ -77,7 +92,7 @@ func (b *Ledger) unsent(ctx context.Context) (some []row, err error) {
 	defer rows.Close()
 	for rows.Next() {
 		var r row
-		if err := rows.Scan(&r.id, &r.home, &r.ended, &r.record); err != nil {
+		if err := rows.Scan(&r.id, &r.state, &r.home, &r.user, &r.ended, &r.record); err != nil {
 			return nil, err
 		}
 		some = append(some, r)

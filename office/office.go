@@ -124,6 +124,7 @@ func (o *Office) wire(cfg Config) (err error) {
 		return err
 	}
 	o.routes.Owned(o.reg.Owned, nil)
+	o.ledger.Hold(o.reg.Provisional)
 	if err := o.recall(context.Background()); err != nil {
 		return err
 	}

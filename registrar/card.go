@@ -97,8 +97,15 @@ func (s *Server) card(o roam.OfficeID, done func(roam.Card, error)) {
 	})
 }
 
+// hintFor is how long an office may take to say what it knows of a user: that is a help, and nothing depends on it.
+const hintFor = time.Second
+
 // askCard asks o's softswitch, which R knows, for its card; with user, also what it knows of him.
 func (s *Server) askCard(o roam.OfficeID, user roam.UserID, done func(roam.Card, error)) {
+	patience := s.silent(o).After.D()
+	if user != "" {
+		patience = min(patience, hintFor)
+	}
 	s.router.Peer(o, func(p roam.Peer, err error) {
 		if err != nil {
 			done(roam.Card{}, err)
@@ -108,7 +115,7 @@ func (s *Server) askCard(o roam.OfficeID, user roam.UserID, done func(roam.Card,
 		if user != "" {
 			uri = "sip:" + string(user)
 		}
-		s.ask(o, p.Switch, func(w *sip.Writer) error {
+		s.askFor(patience, o, p.Switch, func(w *sip.Writer) error {
 			addressed(w, "OPTIONS", uri, s.cfg.Card.Registrar, uri, transaction.NewTag(), 1)
 			w.Add(sip.Accept, officeType)
 			return w.End("", nil)

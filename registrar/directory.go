@@ -104,14 +104,19 @@ func (s *Server) Resolve(a sip.AOR) (roam.UserID, bool) {
 			return u.home.User, true
 		}
 	}
-	if len(s.visitors[roam.UserID(a)]) > 0 {
+	if s.knows(roam.UserID(a)) {
 		return roam.UserID(a), true
 	}
 	if host == "" || s.hosts[host] {
-		id, found := s.numbers[user]
-		return id, found
+		id := s.numbers[user]
+		return id, s.knows(id)
 	}
 	return "", false
+}
+
+// knows says that user is a visitor here, or was lately; what we still owe home about one does not count.
+func (s *Server) knows(user roam.UserID) bool {
+	return slices.ContainsFunc(s.visitors[user], func(v *visitor) bool { return v.visit.Serving() || v.visit.Gone != nil })
 }
 
 // Whose is the user on whose flow a request came (DESIGN 9): the one binding's, or of several the one

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/siproam/siproam/registrar/control"
 	"github.com/siproam/siproam/roam"
@@ -19,6 +20,7 @@ type inquiry struct {
 	asked string              // the user, as the phone has it
 	tx    *transaction.Server // held; its request owns its bytes
 	r     control.Register
+	by    time.Time // then home's silence is decided on (M9)
 
 	learnt bool // R was asked for domains we lacked
 }
@@ -122,7 +124,7 @@ func (s *Server) identified(in *inquiry, u sip.URI, user roam.UserID, home roam.
 		}
 		w.home = home
 	}
-	in.q.User, in.home = user, home
+	in.q.User, in.home, in.by = user, home, s.loop.Now().Add(s.silent(home).After.D())
 	if in.r.Device == "" {
 		in.r.Device = s.deviceOf(user, &in.r)
 	}
@@ -247,34 +249,44 @@ func (s *Server) clear(legal *control.Legal) {
 	s.answer(control.Answer{Tx: tx})
 }
 
-// locate finds home's card, and who had the user before (130, 330-340). A stranger
-// without credentials makes us ask nobody but home.
+// locate finds home's card, and who had the user before (130, 330-340). A stranger without credentials makes us ask
+// nobody but home; a home that is known to be dead nobody asks.
 func (s *Server) locate(in *inquiry) {
-	s.card(in.home, func(home roam.Card, err error) {
-		if err != nil {
-			why := roam.HomeSilent
-			if errors.Is(err, roam.NoAgreement) { // home does not list us
-				why = roam.NoAgreement
-			}
-			s.stepInquiry(in, control.Located{Why: why})
+	s.dead(in.home, func(dead bool) {
+		if dead {
+			s.stepInquiry(in, s.known(in))
 			return
 		}
-		if s.credentials(in.tx.Request(), sip.Authorization) == nil || s.here(in.q.User) {
+		s.card(in.home, func(home roam.Card, err error) {
+			switch {
+			case errors.Is(err, roam.NoAgreement): // home does not list us
+				s.stepInquiry(in, control.Located{Why: roam.NoAgreement})
+			case err != nil:
+				s.stepInquiry(in, s.known(in))
+			default:
+				s.former(in, home)
+			}
+		})
+	})
+}
+
+// former finds who had the user before (330-340).
+func (s *Server) former(in *inquiry, home roam.Card) {
+	if s.credentials(in.tx.Request(), sip.Authorization) == nil || s.here(in.q.User) {
+		s.stepInquiry(in, control.Located{Card: home})
+		return
+	}
+	s.router.Locate(in.q.User, false, func(at roam.Location, err error) {
+		if err != nil || at.Office == "" || at.Office == in.home || at.Office == s.cfg.Card.Office || at.Suspect {
 			s.stepInquiry(in, control.Located{Card: home})
 			return
 		}
-		s.router.Locate(in.q.User, false, func(at roam.Location, err error) {
-			if err != nil || at.Office == "" || at.Office == in.home || at.Office == s.cfg.Card.Office {
-				s.stepInquiry(in, control.Located{Card: home})
-				return
+		s.askCard(at.Office, in.q.User, func(card roam.Card, err error) {
+			l := control.Located{Card: home}
+			if err == nil && card.Visitor != nil && card.Visitor.Office == at.Office {
+				l.Former = card.Visitor
 			}
-			s.askCard(at.Office, in.q.User, func(card roam.Card, err error) {
-				l := control.Located{Card: home}
-				if err == nil && card.Visitor != nil && card.Visitor.Office == at.Office {
-					l.Former = card.Visitor
-				}
-				s.stepInquiry(in, l)
-			})
+			s.stepInquiry(in, l)
 		})
 	})
 }
@@ -295,7 +307,7 @@ func (s *Server) query(in *inquiry, at string) {
 	value := s.credentials(req, sip.Authorization)
 	q := identity{home: in.home, at: at, user: in.q.User, method: "REGISTER", uri: string(req.RequestURI()), value: string(value),
 		device: in.r.Device, source: in.tx.Flow().Remote.Addr(), callID: in.r.CallID, person: in.r.Person}
-	s.identityQuery(q, func(res *sip.Message, err error) {
+	s.identityQuery(in.by.Sub(s.loop.Now()), q, func(res *sip.Message, err error) {
 		if err != nil {
 			s.stepInquiry(in, s.known(in))
 			return
@@ -323,7 +335,7 @@ func (s *Server) known(in *inquiry) control.Queried {
 		!slices.Contains(v.flows, in.tx.Flow().Flow) {
 		return control.Queried{Why: roam.HomeSilent}
 	}
-	return control.Queried{Ticket: v.visit.Ticket, Profile: v.visit.Profile, Silence: s.unrecorded(in.home)}
+	return control.Queried{Ticket: v.visit.Ticket, Profile: v.visit.Profile, Silence: s.unrecorded(in.home), Silent: true}
 }
 
 // unrecorded is the policy for a visitor of home's that home does not record.

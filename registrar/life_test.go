@@ -268,6 +268,9 @@ func TestProvisional(t *testing.T) {
 		if up, provisional := gauges(); up != 0 || provisional != 1 {
 			t.Errorf("got up %v, provisional %v, want 0 and 1", up, provisional)
 		}
+		if south := w.offices["south"].reg; !south.Provisional(alice) || south.Provisional("1002@north.example") {
+			t.Error("alice's charging records do not wait, or all do")
+		}
 		w.mu.Lock()
 		w.lose = nil
 		w.mu.Unlock()
@@ -275,6 +278,9 @@ func TestProvisional(t *testing.T) {
 		w.agree("south")
 		if up, provisional := gauges(); up != 1 || provisional != 0 {
 			t.Errorf("got up %v, provisional %v, want 1 and 0", up, provisional)
+		}
+		if w.offices["south"].reg.Provisional(alice) {
+			t.Error("alice's charging records wait for ever")
 		}
 	})
 }

@@ -28,9 +28,10 @@ type counters struct {
 
 // partners is what we know of each, for the gauges, which read it from elsewhere.
 type partners struct {
-	mu          sync.Mutex // guards both maps
+	mu          sync.Mutex // guards the maps
 	up          map[roam.OfficeID]bool
 	provisional map[roam.OfficeID]int64 // visits that home has not recorded yet (M9)
+	owed        map[roam.UserID]int     // and whose they are
 }
 
 func (p *partners) answered(o roam.OfficeID, up bool) {
@@ -39,14 +40,26 @@ func (p *partners) answered(o roam.OfficeID, up bool) {
 	p.up[o] = up
 }
 
-func (p *partners) owe(o roam.OfficeID, n int64) {
+// owe counts a visit of user that o has not recorded: n is 1, or -1 when it is one no more.
+func (p *partners) owe(user roam.UserID, o roam.OfficeID, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.provisional[o] += n
+	p.provisional[o] += int64(n)
+	if p.owed[user] += n; p.owed[user] == 0 {
+		delete(p.owed, user)
+	}
+}
+
+// Provisional says that home has called user's credentials legal and has not recorded the visit yet (M9): charging records wait
+// until it has. It may be asked from anywhere.
+func (s *Server) Provisional(user roam.UserID) bool {
+	s.others.mu.Lock()
+	defer s.others.mu.Unlock()
+	return s.others.owed[user] > 0
 }
 
 func (s *Server) count(m *metric.Set) {
-	s.others.up, s.others.provisional = map[roam.OfficeID]bool{}, map[roam.OfficeID]int64{}
+	s.others.up, s.others.provisional, s.others.owed = map[roam.OfficeID]bool{}, map[roam.OfficeID]int64{}, map[roam.UserID]int{}
 	m.Gauge("partner_up", "Whether the office answered the last request of ours.", []string{"partner"}, func(emit func(float64, ...string)) {
 		s.others.mu.Lock()
 		defer s.others.mu.Unlock()

@@ -36,6 +36,11 @@ func (s *Server) silent(o roam.OfficeID) roam.SilencePolicy {
 // ask sends a request to a partner: build writes it but for Via. done comes once, with a final
 // response, or with an error when the office did not answer in time.
 func (s *Server) ask(o roam.OfficeID, uri string, build func(*sip.Writer) error, done func(*sip.Message, error)) {
+	s.askFor(s.silent(o).After.D(), o, uri, build, done)
+}
+
+// askFor is ask, with a time of its own.
+func (s *Server) askFor(patience time.Duration, o roam.OfficeID, uri string, build func(*sip.Writer) error, done func(*sip.Message, error)) {
 	u, err := sip.ParseURI([]byte(uri))
 	if err != nil {
 		s.loop.Later(func() { done(nil, err) })
@@ -43,7 +48,11 @@ func (s *Server) ask(o roam.OfficeID, uri string, build func(*sip.Writer) error,
 	}
 	over, began := false, s.loop.Now()
 	once := func(res *sip.Message, err error) {
-		if over || res != nil && res.Status() < 200 {
+		if res != nil && res.Status() < 200 {
+			return
+		}
+		s.noted(o, err)
+		if over {
 			return
 		}
 		over = true
@@ -53,7 +62,7 @@ func (s *Server) ask(o roam.OfficeID, uri string, build func(*sip.Writer) error,
 		}
 		done(res, err)
 	}
-	late := s.loop.After(s.silent(o).After.D(), func() { once(nil, roam.Timeout) })
+	late := s.loop.After(patience, func() { once(nil, roam.Timeout) })
 	s.tl.Request(transaction.Destination{URI: u}, func(w *sip.Writer, f *sip.Flow) error {
 		if f.Partner != o {
 			return errWrongOffice

@@ -37,9 +37,9 @@ type visitBody struct {
 }
 
 // identityQuery is a REGISTER without Contact (RFC 3261 10.2.3) to q's home.
-func (s *Server) identityQuery(q identity, done func(*sip.Message, error)) {
+func (s *Server) identityQuery(patience time.Duration, q identity, done func(*sip.Message, error)) {
 	_, domain, _ := strings.Cut(string(q.user), "@")
-	s.ask(q.home, q.at, func(w *sip.Writer) error {
+	s.askFor(patience, q.home, q.at, func(w *sip.Writer) error {
 		aor := "sip:" + string(q.user)
 		addressed(w, "REGISTER", "sip:"+domain, aor, aor, transaction.NewTag(), 1)
 		w.Add(sip.PVisitedNetworkID, s.network(q.device, q.callID, q.person)+s.from(q.source))
@@ -223,7 +223,7 @@ func (s *Server) Authenticate(req *sip.Message, user roam.UserID, done func(roam
 		s.loop.Later(func() { done(user, roam.TooBusy) })
 		return
 	}
-	s.identityQuery(q, func(res *sip.Message, err error) {
+	s.identityQuery(s.silent(q.home).After.D(), q, func(res *sip.Message, err error) {
 		if counted {
 			s.questions.end(q.home)
 		}

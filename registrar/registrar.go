@@ -116,10 +116,11 @@ type Server struct {
 	numbers  map[string]roam.UserID // of visitors
 	cards    map[roam.OfficeID]*cached
 	domains  map[roam.OfficeID][]string // of partners, as R says
-	flows    map[roam.Flow]tenants      // whose bindings a flow carries
-	ended    map[roam.Flow]bool         // connections that are gone, and have bindings
-	onBound  func(roam.Flow, bool)      // never nil
-	onFailed func(roam.Flow)            // likewise
+	seen     map[roam.OfficeID]*acquaintance
+	flows    map[roam.Flow]tenants // whose bindings a flow carries
+	ended    map[roam.Flow]bool    // connections that are gone, and have bindings
+	onBound  func(roam.Flow, bool) // never nil
+	onFailed func(roam.Flow)       // likewise
 
 	questions questions
 
@@ -145,7 +146,7 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Swit
 		loop: l, tl: tl, file: f, sw: sw, router: r, leases: leases, log: log,
 		agents: agents{}, office: &control.Office{Equal: equalURI}, guard: digest.Guard{Key: seal.NewStamps()},
 		users: map[roam.UserID]*subscriber{}, names: map[string]*subscriber{}, visitors: map[roam.UserID][]*visitor{},
-		guests: map[roam.OfficeID]int{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{},
+		guests: map[roam.OfficeID]int{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, seen: map[roam.OfficeID]*acquaintance{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{},
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),
 		onBound: func(roam.Flow, bool) {}, onFailed: func(roam.Flow) {}, questions: questions{offices: map[roam.OfficeID]int{}},
 	}

@@ -71,7 +71,9 @@ func (s *Server) supersede(user roam.UserID, a control.Supersede, home roam.Offi
 		}
 		if settled.Err == nil {
 			n, _ := strconv.ParseUint(string(res.Value(sip.RoamEpoch)), 10, 53)
-			settled.Epoch = roam.Epoch(n) // what it acknowledges, whatever we asked
+			if n > 0 { // else it knows nobody of that name
+				settled.Epoch = roam.Epoch(n) // what it acknowledges, whatever we asked
+			}
 		}
 		s.supersedes.Add(1, map[bool]string{true: "acknowledged", false: "failed"}[settled.Err == nil])
 		done(settled)

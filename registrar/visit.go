@@ -71,9 +71,13 @@ func (s *Server) changeVisit(v *visitor, ev func() control.Event) (ok bool) {
 // stepVisit gives ev to v's core and does what it says.
 func (s *Server) stepVisit(v *visitor, ev control.Event) {
 	var out []control.Action
-	switch ev.(type) {
+	switch ev := ev.(type) {
 	case control.Legal:
 		v.cause = ""
+	case control.Recorded:
+		if ev.Why != roam.OK {
+			v.cause = "refused"
+		}
 	case control.Superseded:
 		v.cause = "superseded"
 	case control.Offline:
@@ -180,10 +184,10 @@ func (s *Server) reindexVisit(v *visitor) {
 	}
 	if owes != v.owes {
 		if v.owes != "" {
-			s.others.owe(v.owes, -1)
+			s.others.owe(v.user(), v.owes, -1)
 		}
 		if owes != "" {
-			s.others.owe(owes, 1)
+			s.others.owe(v.user(), owes, 1)
 		}
 		v.owes = owes
 	}

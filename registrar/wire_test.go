@@ -35,7 +35,9 @@ type world struct {
 	ladder []rung     // what offices said to each other, and to R
 	heard  map[string][]*sip.Message
 	cut    map[roam.OfficeID]bool // nothing comes from or goes to it
+	closed map[roam.OfficeID]bool // it refuses connections
 	lose   func(from, to roam.OfficeID, m *sip.Message) bool
+	slow   func(from, to roam.OfficeID, m *sip.Message) time.Duration
 }
 
 // rung is one line of the ladder.
@@ -67,8 +69,8 @@ func partnerURI(o roam.OfficeID) string { return "sip:" + host(o) + ":5067;trans
 // inWorld runs fn in a bubble with three offices, north, south and west; alice is north's.
 func inWorld(t *testing.T, fn func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, offices: map[roam.OfficeID]*site{}, heard: map[string][]*sip.Message{}, cut: map[roam.OfficeID]bool{}}
-		w.r = &store3{w: w, at: map[roam.UserID]roam.Location{}, floor: map[roam.UserID]roam.Epoch{}, ids: map[string]roam.Identity{}}
+		w := &world{t: t, offices: map[roam.OfficeID]*site{}, heard: map[string][]*sip.Message{}, cut: map[roam.OfficeID]bool{}, closed: map[roam.OfficeID]bool{}}
+		w.r = &store3{w: w, at: map[roam.UserID]roam.Location{}, floor: map[roam.UserID]roam.Epoch{}, ids: map[string]roam.Identity{}, dead: map[roam.OfficeID]bool{}}
 		for i, id := range []roam.OfficeID{"north", "south", "west"} {
 			o := &site{w: w, id: id, addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), 5060)}
 			o.cfg = DefaultConfig()
@@ -154,8 +156,18 @@ func (o *site) Find(k roam.Flow) (*sip.Flow, bool) { return &sip.Flow{Flow: k}, 
 func (o *site) Reach(_ context.Context, u sip.URI) ([]sip.Hop, error) {
 	return []sip.Hop{{Transport: roam.TLS, Name: u.Host}}, nil
 }
-func (o *site) Open(_ context.Context, h sip.Hop) (*sip.Flow, error) {
+func (o *site) Open(ctx context.Context, h sip.Hop) (*sip.Flow, error) {
 	for id, peer := range o.w.offices {
+		o.w.mu.Lock()
+		closed := o.w.closed[id]
+		o.w.mu.Unlock()
+		if host(id) == h.Name && closed {
+			select {
+			case <-time.After(3 * time.Second):
+			case <-ctx.Done():
+			}
+			return nil, fmt.Errorf("%s: no route to host", h.Name)
+		}
 		if host(id) == h.Name {
 			return flowBetween(o, peer), nil
 		}
@@ -194,10 +206,14 @@ func (w *world) deliver(from *site, f *sip.Flow, b []byte) {
 		}
 		w.ladder = append(w.ladder, rung{time.Now(), note})
 	}
+	late := time.Duration(0)
+	if w.slow != nil {
+		late = w.slow(from.id, f.Partner, m)
+	}
 	w.mu.Unlock()
 	if to := w.offices[f.Partner]; !lost {
 		m.Flow = flowBetween(to, from)
-		to.layer.Receive([]*sip.Message{m}, func() {})
+		time.AfterFunc(late, func() { to.layer.Receive([]*sip.Message{m}, func() {}) })
 	}
 }
 
@@ -240,6 +256,7 @@ type store3 struct {
 	away      bool
 	mute      bool                            // takes a report, says nothing in time
 	lost      bool                            // with mute: does not even take it
+	dead      map[roam.OfficeID]bool          // gives no sign of life
 	ambiguous string                          // an extension that several offices have
 	lies      map[roam.OfficeID]roam.OfficeID // says the one is where the other is
 }
@@ -319,10 +336,10 @@ func (v *view) Publish(ids, gone []roam.Identity) {
 
 func (v *view) Peer(o roam.OfficeID, done func(roam.Peer, error)) {
 	v.mu.Lock()
-	at := cmp.Or(v.lies[o], o)
+	at, alive := cmp.Or(v.lies[o], o), !v.dead[o]
 	v.mu.Unlock()
 	v.o.loop.Later(func() {
-		done(roam.Peer{Office: o, Domains: []string{string(o) + ".example"}, Switch: partnerURI(at), Registrar: partnerURI(at), Alive: true}, nil)
+		done(roam.Peer{Office: o, Domains: []string{string(o) + ".example"}, Switch: partnerURI(at), Registrar: partnerURI(at), Alive: alive}, nil)
 	})
 }
 
@@ -341,6 +358,7 @@ type phone struct {
 	office   roam.OfficeID
 	login    string
 	password string
+	home     string // realm; "": north.example
 	to       string // AOR
 	uri      string // Request-URI
 	device   string
@@ -406,10 +424,10 @@ func (p *phone) authorization() string {
 		p.login, p.realm(), p.nonce, uri, response, nc)
 }
 
-func (p *phone) realm() string { return "north.example" }
+func (p *phone) realm() string { return cmp.Or(p.home, "north.example") }
 
-// send sends text as a datagram and gives the answer.
-func (p *phone) send(text string) *sip.Message {
+// post sends text as a datagram.
+func (p *phone) post(text string) (callID string) {
 	p.w.t.Helper()
 	m := &sip.Message{Flow: p.flow()}
 	if err := sip.Parse([]byte(strings.ReplaceAll(text, "\n", "\r\n")), m); err != nil {
@@ -418,17 +436,27 @@ func (p *phone) send(text string) *sip.Message {
 	if !p.unfiltered {
 		m.Distrust()
 	}
-	before := p.w.answers(m.CallID())
+	callID = m.CallID()
 	p.w.offices[p.office].layer.Receive([]*sip.Message{m}, func() {})
+	return callID
+}
+
+// send is post, and gives the answer.
+func (p *phone) send(text string) *sip.Message {
+	p.w.t.Helper()
+	_, rest, _ := strings.Cut(text, "\nCall-ID: ")
+	callID, _, _ := strings.Cut(rest, "\n")
+	before := p.w.answers(callID)
+	p.post(text)
 	for range 200 {
 		time.Sleep(100 * time.Millisecond)
-		if synctest.Wait(); p.w.answers(m.CallID()) > before {
+		if synctest.Wait(); p.w.answers(callID) > before {
 			break
 		}
 	}
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
-	all := p.w.heard[m.CallID()]
+	all := p.w.heard[callID]
 	if len(all) == before {
 		p.w.t.Fatalf("no answer to\n%s", text)
 	}

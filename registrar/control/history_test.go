@@ -306,6 +306,29 @@ func TestLateMessage(t *testing.T) {
 	w.at("")
 }
 
+// TestTakenBackFirst: the end of a visit overtakes the message that begins it, which is then old; the device's registration
+// elsewhere is not concerned.
+func TestTakenBackFirst(t *testing.T) {
+	w := newWorld(t, true)
+	west := Registration{Tx: 901, Ticket: roam.Ticket{User: user, Device: "urn:a", Office: "west", Epoch: w.draw()}, Switch: "sip:west",
+		Registrar: "west", Contact: Contact{Target: roam.Target{URI: "sip:t@west"}, Grant: time.Hour}}
+	end := Registration{Tx: 902, Ticket: roam.Ticket{User: user, Device: "urn:a", Office: "south", Epoch: w.draw()}, Switch: "sip:south",
+		Registrar: "south", Contact: Contact{Target: roam.Target{URI: "sip:t@south"}}}
+	late, again := end, west
+	late.Tx, late.Contact.Grant, again.Tx = 903, time.Hour, 904
+	for _, step := range []struct {
+		m    Registration
+		want roam.Refusal
+	}{{west, roam.OK}, {end, roam.OK}, {late, roam.Stale}, {again, roam.OK}} {
+		w.send(home, step.m)
+		w.run()
+		ok(w, w.answers[step.m.Tx].Why, step.want)
+	}
+	if got := w.home.Location.Office; got != "west" || len(w.homeRow.Left) != 1 {
+		w.fail("at %s, left %v, want west and one ticket void", got, w.homeRow.Left)
+	}
+}
+
 // TestHomeSilent: home called it legal and then fell silent; the visitor is served, and home hears of it later.
 func TestHomeSilent(t *testing.T) {
 	for _, refuse := range []bool{false, true} {

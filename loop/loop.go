@@ -20,11 +20,19 @@ type Loop struct {
 	timers  timers
 	began   time.Time // timers count from here
 	now     time.Time
+	held    int64 // nanos: until then no timer is due
 	turns   []func()
 	inner   []func()
 	turn    func(took time.Duration)
 	caught  func(v any, stack []byte)
 }
+
+// A loop that comes late by absence was not there: its process was stopped, its machine paused. What others said meanwhile is
+// still in the sockets, and the time that passed is no silence of theirs, so it is heard for catchUp before a timer says so.
+const (
+	absence = time.Second
+	catchUp = 200 * time.Millisecond
+)
 
 // Lane is a queue of posts. What waits in an earlier one goes first, however long that takes.
 type Lane uint8
@@ -58,21 +66,32 @@ func (l *Loop) Run(ctx context.Context) {
 	defer close(l.stopped)
 	alarm := time.NewTimer(time.Hour)
 	defer alarm.Stop()
+	by := time.Now()
 	for {
-		l.now = time.Now()
+		l.tick(by)
 		wait := time.Hour
 		if len(l.timers) > 0 {
-			wait = time.Duration(l.timers[0].at - l.nanos()) // one runtime timer, however many are set
+			wait = time.Duration(max(l.timers[0].at, l.held) - l.nanos()) // one runtime timer, however many are set
 		}
+		by = l.now
 		fn, more := l.next(ctx, alarm, wait)
 		if !more {
 			return
 		}
-		l.now = time.Now()
+		l.tick(by.Add(max(wait, 0)))
+		by = l.now // a turn takes next to no time
 		if fn != nil {
 			l.guard(fn)
 		}
 		l.finish()
+	}
+}
+
+// tick reads the time, which should not be long after by.
+func (l *Loop) tick(by time.Time) {
+	l.now = time.Now()
+	if l.now.Sub(by) > absence {
+		l.held = l.nanos() + int64(catchUp)
 	}
 }
 
@@ -98,7 +117,7 @@ func (l *Loop) next(ctx context.Context, alarm *time.Timer, wait time.Duration) 
 
 // finish is the rest of a turn: due timers, what Later queued, and the ends of turns.
 func (l *Loop) finish() {
-	for len(l.timers) > 0 && l.timers[0].at <= l.nanos() {
+	for len(l.timers) > 0 && max(l.timers[0].at, l.held) <= l.nanos() {
 		t := l.timers.pop()
 		on := t.on
 		t.loop, t.on = nil, nil

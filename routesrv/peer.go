@@ -167,11 +167,11 @@ func readSwitches(text string) (all []softswitch) {
 }
 
 // renew gives our sign of life, repairs our office's record, and refreshes what is known
-// of others. first: R has just come back.
-func (s *Store) renew(ctx context.Context, first bool) {
+// of others. first: R has just come back. done is false when R did not take it: it is due all the same.
+func (s *Store) renew(ctx context.Context, first bool) (done bool) {
 	if s.observes() {
 		s.refreshOffices(ctx)
-		return
+		return true
 	}
 	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -183,7 +183,7 @@ func (s *Store) renew(ctx context.Context, first bool) {
 	listed := softswitch{node: s.node, uri: s.here.Switch}
 	if _, err := pipe.Exec(within); err != nil && err != redis.Nil {
 		s.refuse(err)
-		return
+		return false
 	}
 	if there.Val() == 0 && !first { // it was there 3 s ago: R has lost more than this
 		s.since.Store(time.Now().UnixNano())
@@ -193,10 +193,11 @@ func (s *Store) renew(ctx context.Context, first bool) {
 	if others := readSwitches(card.Val()); first || !s.registrarOnly() && !slices.Contains(others, listed) {
 		if err := s.publishCard(ctx, others); err != nil {
 			s.refuse(err)
-			return
+			return false
 		}
 	}
 	s.refreshOffices(ctx)
+	return true
 }
 
 // publishCard writes roam:office. The office's public key is not in it: whoever can write R could replace it; it

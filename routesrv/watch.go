@@ -107,8 +107,9 @@ func (s *Store) watch(ctx context.Context) {
 				s.log.Info().Str("event", "routes.up").Msg("routing store answers")
 			}
 			if failed || time.Since(renewed) >= renewEvery {
-				renewed = time.Now()
-				s.renew(ctx, failed)
+				if s.renew(ctx, failed) {
+					renewed = time.Now()
+				}
 			}
 			failed, pause = false, time.Second
 			if !s.up.Swap(true) {

@@ -24,7 +24,7 @@ var refusals = map[roam.Refusal]row{
 	roam.NoCapacity:     {code: 503, after: 30},
 	roam.NoAbility:      {code: 420},
 	roam.Moved:          {code: 403, reason: "Registered Elsewhere"},
-	roam.HomeSilent:     {code: 503, reason: "Home Office Does Not Answer", after: 30},
+	roam.HomeSilent:     {code: 503, reason: "Home Office Does Not Answer", after: 15},
 	roam.Stale:          {code: 500, reason: "Out Of Order"}, // 10.3 step 7
 	roam.TooBusy:        {code: 503, after: 5},
 	roam.NoSuchUser:     {code: 404},

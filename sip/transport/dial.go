@@ -116,7 +116,7 @@ func (t *Transport) connect(ctx context.Context, h sip.Hop) (*conn, error) {
 		return nil, err
 	}
 	c := newConn(t, dialledConn, nc.(*net.TCPConn))
-	tune(c.raw, t.cfg.DSCP)
+	tune(c.raw, c.kind, t.cfg.DSCP)
 	local := addrPort(nc.LocalAddr())
 	c.flow = t.newFlow(roam.Flow{Transport: h.Transport, Local: local, Remote: addrPort(nc.RemoteAddr())})
 	c.flow.Here = t.here(c.flow.Remote.Addr(), netip.AddrPortFrom(local.Addr(), t.listeningPort(h.Transport, local.Port())))

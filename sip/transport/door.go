@@ -26,8 +26,13 @@ const (
 // keepAlive finds a dead peer within a minute.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
 
-// unacknowledged is how long a peer may leave what we sent unacknowledged.
-const unacknowledged = 20 * time.Second
+// How long the other end may leave what we sent unacknowledged: a phone, or a server, which should not be without the network
+// for long. The latter is shorter than any wait for an answer of an office, so that a request which was given up has
+// arrived or never will, and a link that comes back is used at once, not when TCP tries again.
+const (
+	unacknowledged       = 20 * time.Second
+	unacknowledgedServer = 3500 * time.Millisecond
+)
 
 // door is one stream listener.
 type door struct {
@@ -79,7 +84,7 @@ func (d *door) admit(ctx context.Context, nc *net.TCPConn) {
 // welcome makes a connection of nc and serves it to its end.
 func (d *door) welcome(ctx context.Context, nc *net.TCPConn) {
 	t := d.t
-	tune(nc, t.cfg.DSCP)
+	tune(nc, d.kind, t.cfg.DSCP)
 	c := newConn(t, d.kind, nc)
 	_ = nc.SetDeadline(time.Now().Add(t.limits.first))
 	name := roam.Flow{Transport: d.place.transport, Local: addrPort(nc.LocalAddr()), Remote: addrPort(nc.RemoteAddr())}
@@ -147,9 +152,13 @@ func (t *Transport) identified(f *sip.Flow, c *tls.Conn, dialled bool) bool {
 	return f.Partner != ""
 }
 
-func tune(c *net.TCPConn, dscp int) {
+func tune(c *net.TCPConn, k kind, dscp int) {
 	markStream(c, dscp)
-	giveUpAfter(c, unacknowledged)
+	limit := unacknowledgedServer
+	if k == phoneConn {
+		limit = unacknowledged
+	}
+	giveUpAfter(c, limit)
 }
 
 // enter counts one more connection of kind k from an address, and has Serve wait for it;

@@ -40,8 +40,9 @@ type cell struct {
 
 	settled  time.Duration // from plugging in until all agreed; what the printed table shows
 	plugged  time.Time
-	answered int // calls of the mover that both ends had, each of which is one record
-	doubtful int // calls that were up while something failed: at most one record each
+	ended    time.Time // of the fault
+	answered int       // calls of the mover that both ends had, each of which is one record
+	doubtful int       // calls that were up while something failed: at most one record each
 
 	mu     sync.Mutex // guards the fields below
 	broken []breach
@@ -65,9 +66,10 @@ type standing struct {
 
 // The limits of the table.
 const (
-	back   = 60 * time.Second // to be as if nothing had been, after a fault
-	reach  = 2 * time.Second  // I4
-	ringIn = 8 * time.Second  // a call, connections to offices being opened anew
+	back     = 60 * time.Second // to be as if nothing had been, after a fault
+	recovers = 5 * time.Second  // to calls, when what had failed is back
+	ringIn   = 8 * time.Second  // a call, an office having been asked in vain
+	forgets  = 40 * time.Second // phones that went while something failed: their registrations are for 30 s
 )
 
 // breaks notes that an invariant broke, when err says so.
@@ -143,7 +145,7 @@ func (c *cell) prepare() (err error) {
 			offices: [2]string{strings.TrimSuffix(domainOf(ends[i].user), ".example"), strings.TrimSuffix(domainOf(ends[i+1].user), ".example")}})
 	}
 	for _, h := range c.phones() {
-		if err := h.registered(10 * time.Second); err != nil {
+		if err := h.registered(40 * time.Second); err != nil {
 			return err
 		}
 	}
@@ -238,6 +240,7 @@ func (c *cell) wait(limit time.Duration) error {
 	c.meanwhile()
 	select {
 	case <-c.healed:
+		c.ended = time.Now()
 	case <-time.After(30 * time.Second):
 		return errors.New("the fault does not end")
 	}
@@ -388,10 +391,10 @@ func (c *cell) leave() {
 	}
 }
 
-// write keeps what is known of a broken cell in the directory SIPROAM_TABLE_LOGS.
+// write keeps the story of a cell in the directory SIPROAM_TABLE_LOGS.
 func (c *cell) write() {
 	dir := os.Getenv("SIPROAM_TABLE_LOGS")
-	if dir == "" || len(c.broken) == 0 {
+	if dir == "" {
 		return
 	}
 	var b strings.Builder

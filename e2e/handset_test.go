@@ -145,14 +145,23 @@ func hears(c *phone.Call, hz float64) error {
 	})
 }
 
-// ghost listens where the device was in an office, and counts the INVITEs that still come.
+// ghost listens where the device was in an office, and notes the calls that still come.
 type ghost struct {
-	c       *net.UDPConn
-	invites atomic.Int64
+	c *net.UDPConn
+
+	mu    sync.Mutex      // guards calls
+	calls map[string]bool // Call-IDs of INVITEs
+}
+
+// called is how many calls have come.
+func (g *ghost) called() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.calls)
 }
 
 func (w *world) ghost(office string) (*ghost, error) {
-	g := &ghost{}
+	g := &ghost{calls: map[string]bool{}}
 	err := within(w.ns("desk-"+office), func() (err error) {
 		g.c, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(lan(office, deviceHost)), Port: devicePort})
 		return err
@@ -167,8 +176,10 @@ func (w *world) ghost(office string) (*ghost, error) {
 			if err != nil {
 				return
 			}
-			if strings.HasPrefix(string(b[:n]), "INVITE ") {
-				g.invites.Add(1)
+			if m := message(b[:n]); strings.HasPrefix(string(m), "INVITE ") {
+				g.mu.Lock()
+				g.calls[m.header("Call-ID")] = true
+				g.mu.Unlock()
 			}
 		}
 	}()

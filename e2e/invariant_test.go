@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/siproam/siproam/office"
+	"github.com/siproam/siproam/phone"
 	"github.com/siproam/siproam/roam"
 )
 
@@ -33,19 +34,18 @@ func (c *cell) check() {
 		c.settled = time.Since(c.plugged)
 	}
 	c.tell("all agree")
-	ghosts := c.ghost.invites.Load()
+	ghosts := c.ghost.called()
 	for o, desk := range c.desks {
 		c.breaks("I4", c.reached(desk, o == c.flow.third()))
 	}
-	call, err := c.device.calls(c.desks[c.flow.third()].user, ringIn)
-	if err != nil {
+	if call, err := c.soon(c.device, c.desks[c.flow.third()].user); err != nil {
 		c.breaks("I4", fmt.Errorf("the mover calls: %w", err))
 	} else {
 		c.answered++
 		hangup(call)
 	}
-	if n := c.ghost.invites.Load() - ghosts; n > 0 {
-		c.breaks("I4", fmt.Errorf("%d INVITEs where the phone was", n))
+	if n := c.ghost.called() - ghosts; n > 0 {
+		c.breaks("I4", fmt.Errorf("%d calls where the phone was", n))
 	}
 	for _, s := range c.standing {
 		if c.fault.name != "killed" || s.offices[0] != c.hit() && s.offices[1] != c.hit() {
@@ -59,8 +59,9 @@ func (c *cell) check() {
 	c.breaks("I3", until(left(), "records at home", c.recorded))
 	c.breaks("I10", until(left(), "nothing is left", c.idle))
 	c.leave()
-	c.breaks("I10", until(5*time.Second, "nobody is left", c.empty))
+	c.breaks("I10", until(forgets, "nobody is left", c.empty))
 	c.breaks("I1", c.grew())
+	c.breaks("I8", c.patient())
 	c.breaks("I6", c.secret())
 }
 
@@ -99,7 +100,7 @@ func (c *cell) agree(at string) error {
 // reached has a desk call the mover: it is he who rings, once, and, if listen, is heard.
 func (c *cell) reached(desk *handset, listen bool) error {
 	before := c.device.rang.Load()
-	call, err := desk.calls(mover, ringIn)
+	call, err := c.soon(desk, mover)
 	if err != nil {
 		return fmt.Errorf("%s calls: %w", desk.user, err)
 	}
@@ -110,6 +111,35 @@ func (c *cell) reached(desk *handset, listen bool) error {
 	}
 	if listen {
 		return hears(call, toneOf(mover))
+	}
+	return nil
+}
+
+// soon has h call user; for a few seconds after a fault it may be told 503 (F01, F05: all goes well 5 s after the return).
+func (c *cell) soon(h *handset, user string) (call *phone.Call, err error) {
+	for {
+		call, err = h.calls(user, ringIn)
+		var no *phone.Refused
+		if err == nil || !errors.As(err, &no) || no.Code != 503 || time.Since(c.ended) > recovers {
+			return call, err
+		}
+		c.tell("%s calls %s: %v", h.user, user, err)
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// patient is nil when every phone that was told 503 at the office it came to was told when to come again, between 5 and 30 s.
+func (c *cell) patient() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.seen {
+		if s.Office != c.flow.to || s.Partner != "" || !s.Sent || s.Method != register || s.Status < 400 || s.Status == 401 {
+			continue
+		}
+		after, _ := strconv.Atoi(message(s.Raw).header("Retry-After"))
+		if s.Status != 503 || after < 5 || after > 30 {
+			return fmt.Errorf("%d %s with Retry-After %d to a REGISTER", s.Status, s.Reason, after)
+		}
 	}
 	return nil
 }

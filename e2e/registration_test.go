@@ -42,7 +42,7 @@ func TestRefused(t *testing.T) {
 			yaml = strings.Replace(yaml, "max: 50", "max: 1", 1)
 			yaml = yaml[:strings.Index(yaml, "  - office: west")] + yaml[strings.Index(yaml, "dhcp:"):]
 		case "north": // 1007 may not go to south
-			yaml = strings.Replace(yaml, "roamers:\n      deny: []", "roamers:\n      deny: [\"1007\"]", 1)
+			yaml = strings.Replace(yaml, "roamers:\n      allow: []\n      deny: []", "roamers:\n      deny: [\"1007\"]", 1)
 		}
 		return yaml
 	})

@@ -88,6 +88,9 @@ func whyLines(st *office.Standing, x *office.Explanation, clock func(time.Time) 
 			s += ", not recorded by home yet: the registration message is repeated until " + clock(at.Provisional)
 		}
 		lines = append(lines, s)
+		if c := at.Can; c != nil && !st.Visitor {
+			lines = append(lines, "the device there "+abilities(c))
+		}
 	}
 	if st.Gone != nil {
 		lines = append(lines, holder+": left; calls are redirected until "+clock(*st.Gone))
@@ -96,6 +99,23 @@ func whyLines(st *office.Standing, x *office.Explanation, clock func(time.Time) 
 		lines = append(lines, "home still has to tell "+to+" that the user has left")
 	}
 	return lines
+}
+
+// abilities is what a device said of itself.
+func abilities(c *roam.Abilities) string {
+	var s []string
+	for _, one := range []struct {
+		key  string
+		list []string
+	}{{"needs", c.Require}, {"has", c.Supported}, {"takes", c.Methods}} {
+		if len(one.list) > 0 {
+			s = append(s, one.key+" "+strings.Join(one.list, " "))
+		}
+	}
+	if c.Transport != roam.NoTransport {
+		s = append([]string{"came by " + c.Transport.Word()}, s...)
+	}
+	return strings.Join(s, ", ")
 }
 
 // profileLine is what the profile in force says; a visited office's copy before home's.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -20,7 +19,7 @@ type users struct {
 	Add     userAdd     `cmd:"" help:"Make an account."`
 	List    userList    `cmd:"" help:"List the accounts."`
 	Show    userShow    `cmd:"" help:"Show one account."`
-	Set     userSet     `cmd:"" help:"Change an account: name=Alice, class=guest, calls=2; class= takes it away."`
+	Set     userSet     `cmd:"" help:"Change an account: name=Alice, class=guest, abilities=tls; class= takes it away."`
 	Passwd  userPasswd  `cmd:"" help:"Give an account a new password."`
 	Disable userDisable `cmd:"" help:"Refuse an account's registrations and calls."`
 	Enable  userEnable  `cmd:"" help:"Take that back."`
@@ -163,8 +162,12 @@ func writeUser(w io.Writer, u office.OfficeUser) {
 	line("number", u.Number)
 	line("extension", u.Short)
 	line("aliases", strings.Join(u.Aliases, " "))
-	line("class", u.Class)
 	line("algorithms", strings.Join(u.Algorithms, " "))
+	for _, key := range office.Settings {
+		if key != "name" {
+			line(key, u.Text(key))
+		}
+	}
 	line("state", word(u.Disabled, "disabled", "enabled"))
 }
 
@@ -195,34 +198,6 @@ type userShow struct{ named }
 // Run is kong's.
 func (c *userShow) Run(e *env) error { return c.answer(e, "GET", "/user", c.User, nil, "", false) }
 
-type userSet struct {
-	named
-	Set []string `arg:"" placeholder:"KEY=VALUE" help:"name, class or calls, and what it is to be."`
-}
-
-// Run is kong's.
-func (c *userSet) Run(e *env) error {
-	change := map[string]any{}
-	for _, one := range c.Set {
-		key, value, is := strings.Cut(one, "=")
-		switch {
-		case is && key == "name":
-			change["Name"] = value
-		case is && key == "class":
-			change["Class"] = value
-		case is && key == "calls":
-			n, err := strconv.Atoi(value)
-			if err != nil {
-				return misuse("calls: %q is not a number", value)
-			}
-			change["Calls"] = n
-		default:
-			return misuse("%q: want name=, class= or calls=", one)
-		}
-	}
-	return c.answer(e, "PATCH", "/user", c.User, change, "", false)
-}
-
 type userPasswd struct {
 	named
 	secret
@@ -240,6 +215,24 @@ func (c *userPasswd) Run(e *env) error {
 		change["Algorithms"] = []string{c.Algorithms}
 	}
 	return c.answer(e, "PATCH", "/user", c.User, change, password, made)
+}
+
+type userSet struct {
+	named
+	Set []string `arg:"" placeholder:"KEY=VALUE" help:"name, class, calls or abilities, and what it is to be."`
+}
+
+// Run is kong's.
+func (c *userSet) Run(e *env) error {
+	set := map[string]string{}
+	for _, one := range c.Set {
+		key, value, found := strings.Cut(one, "=")
+		if !found {
+			return misuse("%q: want key=value", one)
+		}
+		set[key] = value
+	}
+	return c.answer(e, "PATCH", "/user", c.User, map[string]any{"Set": set}, "", false)
 }
 
 type userDisable struct{ named }
@@ -284,7 +277,7 @@ func (c *userRemove) Run(e *env) error {
 
 type userImport struct {
 	target
-	File string `arg:"" help:"CSV whose first line names its columns: user,name,number,short,aliases,password,ha1,ha1_sha256,algorithms,class; - is standard input."`
+	File string `arg:"" help:"CSV whose first line names its columns: user,number,short,aliases,password,ha1,ha1_sha256,algorithms, and the settings of user set; - is standard input."`
 }
 
 // Run is kong's.

@@ -56,12 +56,12 @@ func inDomain(names []string, domain string) []string {
 }
 
 // columns is what a CSV of accounts may hold.
-var columns = []string{"user", "name", "number", "short", "aliases", "password", "ha1", "ha1_sha256", "algorithms", "class"}
+var columns = slices.Concat([]string{"user", "number", "short", "aliases", "password", "ha1", "ha1_sha256", "algorithms"}, registrar.Settings)
 
 // ReadAccounts reads a CSV of accounts: a first line that names its columns, of which user and one of
 // password and ha1 must be there; aliases are separated by blanks. ha1 is MD5(user:realm:password) in
 // hex, ha1_sha256 the same with SHA-256; it covers the login name user only. algorithms is md5,
-// sha-256 or both, class what roaming agreements call such users. All mistakes come at once,
+// sha-256 or both. The rest are settings as registrar.User.Set reads them. All mistakes come at once,
 // each with its line.
 func ReadAccounts(cfg *Config, name string, r io.Reader) ([]registrar.Account, error) {
 	in := csv.NewReader(r)
@@ -106,8 +106,6 @@ func account(cfg *Config, head, row []string) (a registrar.Account, err error) {
 		switch h {
 		case "user":
 			a.ID = roam.UserID(v)
-		case "name":
-			a.Name = v
 		case "number":
 			a.Number = v
 		case "short":
@@ -122,8 +120,10 @@ func account(cfg *Config, head, row []string) (a registrar.Account, err error) {
 			ha1[1] = strings.ToLower(v)
 		case "algorithms":
 			a.Algorithms = strings.Fields(v)
-		case "class":
-			a.Class = v
+		default:
+			if err := a.Set(h, v); err != nil {
+				return a, fmt.Errorf("user %s: %w", a.ID, err)
+			}
 		}
 	}
 	if a, err = Complete(cfg, a); err != nil {
@@ -256,11 +256,13 @@ func (o *Office) makeUsers(ctx context.Context, have []registrar.User, want []re
 // difference is what makes u into a.
 func difference(u registrar.User, a registrar.Account) registrar.Change {
 	c := registrar.Change{Password: &a.Password}
-	if u.Name != a.Name {
-		c.Name = &a.Name
-	}
-	if u.Class != a.Class {
-		c.Class = &a.Class
+	for _, key := range registrar.Settings {
+		if now := a.Text(key); now != u.Text(key) {
+			if c.Set == nil {
+				c.Set = map[string]string{}
+			}
+			c.Set[key] = now
+		}
 	}
 	for _, alias := range a.Aliases {
 		if !slices.Contains(u.Aliases, alias) {
@@ -274,3 +276,6 @@ func difference(u registrar.User, a registrar.Account) registrar.Change {
 	}
 	return c
 }
+
+// Settings is what `user set` changes, and columns of a CSV.
+var Settings = registrar.Settings

@@ -16,13 +16,13 @@ func south() *Config {
 
 func TestReadAccounts(t *testing.T) {
 	hex := strings.Repeat("0a", 16)
-	csv := "user,name,aliases,password,ha1\n# a comment\n2001,Carol,carol +15559990000,secret,\ndan@south.example, Dan ,,," + strings.ToUpper(hex) + "\n"
+	csv := "user,name,aliases,password,abilities,ha1\n# a comment\n2001,Carol,carol +15559990000,secret,tls outbound,\ndan@south.example, Dan ,,,," + strings.ToUpper(hex) + "\n"
 	got, err := ReadAccounts(south(), "users.csv", strings.NewReader(csv))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []registrar.Account{
-		{User: registrar.User{ID: "2001@south.example", Name: "Carol", Number: "+15550002001", Short: "2001", Aliases: []string{"carol@south.example", "+15559990000"}}, Password: "secret"},
+		{User: registrar.User{ID: "2001@south.example", Name: "Carol", Number: "+15550002001", Short: "2001", Aliases: []string{"carol@south.example", "+15559990000"}, Abilities: []string{"tls", "outbound"}}, Password: "secret"},
 		{User: registrar.User{ID: "dan@south.example", Name: "Dan"}, HA1: map[string][]string{"dan": {hex, ""}}},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -40,6 +40,8 @@ func TestReadAccountsMistakes(t *testing.T) {
 		{"user,ha1\n2001,abc\n", "an ha1 is 32 hex digits"},
 		{"user,password\n2001@north.example,x\n", "the domain here is south.example"},
 		{"user,password\n\"a b\",x\n", "not a name"},
+		{"user,password,abilities\n2001,x,TLS\n", "user 2001: abilities: ability \"TLS\": want udp"},
+		{"user,password,calls\n2001,x,many\n", "calls: \"many\": want a number"},
 		{"user,password\n2001\n", "wrong number of fields"},
 	} {
 		if _, err := ReadAccounts(south(), "users.csv", strings.NewReader(c.csv)); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -15,30 +15,32 @@ import (
 
 // Config is the whole of office.yaml. Each role's own Config stands under its section.
 type Config struct {
-	Office        roam.OfficeID      `yaml:"office"`         // our name among the offices
-	Domain        string             `yaml:"domain"`         // SIP domain and digest realm; several offices may share one
-	Aliases       []string           `yaml:"aliases"`        // other names that also mean us; our own addresses always do
-	Timezone      string             `yaml:"timezone"`       // for listings; stored times are UTC. "": this machine's
-	State         string             `yaml:"state"`          // directory of office.db and the control socket; a local disk
-	Roles         []string           `yaml:"roles"`          // registrar, softswitch; routesrv serves the embedded store
-	Listen        []string           `yaml:"listen"`         // for phones: "udp:0.0.0.0:5060", "tcp:[::]:5060", "tls:[::]:5061", "ws:[::]:8088", "wss:[::]:8089"
-	WebSocket     WebSocket          `yaml:"websocket"`      // phones in web pages
-	PartnerListen string             `yaml:"partner_listen"` // for other offices: "tls:[::]:5067"; "": none
-	TLS           TLS                `yaml:"tls"`            //
-	URI           string             `yaml:"uri"`            // how other offices reach us; published in Redis
-	Advertise     netip.Addr         `yaml:"advertise"`      // SIP and media address told to anyone outside local_networks
-	LocalNetworks []netip.Prefix     `yaml:"local_networks"` // these see the address of the interface they came in on
-	Overload      transport.Overload `yaml:"overload"`       // how much one source may send
-	Media         media.Config       `yaml:"media"`          //
-	Numbers       roam.Numbers       `yaml:"numbers"`        // how people dial here
-	Users         Users              `yaml:"users"`          //
-	Registration  registrar.Config   `yaml:"registration"`   //
-	Routes        routesrv.Config    `yaml:"routes"`         // the routing store all offices share
-	HomeSilent    roam.SilencePolicy `yaml:"home_silent"`    // M9, unless a partner has its own
-	Partners      []roam.Partner     `yaml:"partners"`       // roaming agreements; not listed: no roaming
-	DHCP          DHCP               `yaml:"dhcp"`           //
-	HTTP          HTTP               `yaml:"http"`           //
-	Log           Log                `yaml:"log"`            //
+	Office        roam.OfficeID       `yaml:"office"`         // our name among the offices
+	Domain        string              `yaml:"domain"`         // SIP domain and digest realm; several offices may share one
+	Aliases       []string            `yaml:"aliases"`        // other names that also mean us; our own addresses always do
+	Timezone      string              `yaml:"timezone"`       // for listings; stored times are UTC. "": this machine's
+	State         string              `yaml:"state"`          // directory of office.db and the control socket; a local disk
+	Roles         []string            `yaml:"roles"`          // registrar, softswitch; routesrv serves the embedded store
+	Listen        []string            `yaml:"listen"`         // for phones: "udp:0.0.0.0:5060", "tcp:[::]:5060", "tls:[::]:5061", "ws:[::]:8088", "wss:[::]:8089"
+	WebSocket     WebSocket           `yaml:"websocket"`      // phones in web pages
+	PartnerListen string              `yaml:"partner_listen"` // for other offices: "tls:[::]:5067"; "": none
+	TLS           TLS                 `yaml:"tls"`            //
+	URI           string              `yaml:"uri"`            // how other offices reach us; published in Redis
+	Advertise     netip.Addr          `yaml:"advertise"`      // SIP and media address told to anyone outside local_networks
+	LocalNetworks []netip.Prefix      `yaml:"local_networks"` // these see the address of the interface they came in on
+	Overload      transport.Overload  `yaml:"overload"`       // how much one source may send
+	Media         media.Config        `yaml:"media"`          //
+	Numbers       roam.Numbers        `yaml:"numbers"`        // how people dial here
+	Capacity      Capacity            `yaml:"capacity"`       // what this office can take
+	Users         Users               `yaml:"users"`          //
+	Abilities     registrar.Abilities `yaml:"abilities"`      // what phones must speak
+	Registration  registrar.Config    `yaml:"registration"`   //
+	Routes        routesrv.Config     `yaml:"routes"`         // the routing store all offices share
+	HomeSilent    roam.SilencePolicy  `yaml:"home_silent"`    // M9, unless a partner has its own
+	Partners      []roam.Partner      `yaml:"partners"`       // roaming agreements; not listed: no roaming
+	DHCP          DHCP                `yaml:"dhcp"`           //
+	HTTP          HTTP                `yaml:"http"`           //
+	Log           Log                 `yaml:"log"`            //
 }
 
 // WebSocket is who may open one.
@@ -56,6 +58,13 @@ type TLS struct {
 // Users says where accounts come from.
 type Users struct {
 	Source string `yaml:"source"` // "state": `siproam user ...`; else a CSV file, read again on reload
+}
+
+// Capacity is how much this office can take (METHOD d, h); what does not fit is refused with 503.
+type Capacity struct {
+	Users    int `yaml:"users"`    // our users registered here at once; 0: no limit
+	Visitors int `yaml:"visitors"` // users of all other offices here at once
+	Calls    int `yaml:"calls"`    // calls at once
 }
 
 // DHCP is the DHCP server; this version has none.
@@ -104,6 +113,7 @@ func DefaultConfig() Config {
 		Overload:     transport.DefaultOverload(),
 		Media:        media.DefaultConfig(),
 		Numbers:      roam.Numbers{Emergency: []string{"911", "112"}},
+		Capacity:     Capacity{Visitors: 10_000, Calls: 10_000},
 		Users:        Users{Source: "state"},
 		Registration: registrar.DefaultConfig(),
 		Routes:       routesrv.DefaultConfig(),

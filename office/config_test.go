@@ -74,6 +74,8 @@ numbers:
   extensions: {"2xxx": "+15550002xxx"}
   emergency: ["911", "112"]
   other_offices: {"1xxx": north, "3xxx": west}
+abilities: {users: {transports: [tls, wss], require: [outbound]}, visitors: {transports: [tcp], refuse: [path]}}
+capacity: {users: 500, visitors: 100, calls: 200}
 users: {source: state}
 registration: {expires: 300s, min: 60s, max: 1h, contacts: 5, devices: many, algorithms: [md5], challenge_calls: udp}
 routes:

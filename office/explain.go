@@ -59,7 +59,7 @@ func (h *House) Explain(ctx context.Context, name, from, only string) (e Explana
 		}
 	}
 	e.Next = e.next()
-	e.Policy = e.policy(there)
+	e.Policy = append(e.policy(there), e.demands(there)...)
 	if e.Moves, err = h.Moves(ctx, e.User); err != nil {
 		e.Unread = err.Error()
 	}
@@ -121,6 +121,34 @@ func (e *Explanation) policy(there *Office) (lines []string) {
 			says = at.Agreement + "; "
 		}
 		lines = append(lines, fmt.Sprintf("agreement %s <- %s: %s%d of %d visitors; home silent: %s", e.At, e.Home, says, e.There.Here, p.Visitors.Max, silent.Policy))
+	}
+	return lines
+}
+
+// demands is what home and, of a visitor, the office where he is want of devices.
+func (e *Explanation) demands(there *Office) (lines []string) {
+	say := func(who string, d *roam.Demands) {
+		if d == nil {
+			return
+		}
+		for _, one := range []struct {
+			words string
+			list  []string
+		}{{"devices over", d.Transports}, {"devices that have", d.Require}, {"no device that needs", d.Refuse}} {
+			if len(one.list) > 0 {
+				lines = append(lines, who+" takes "+one.words+" "+strings.Join(one.list, ", "))
+			}
+		}
+	}
+	for _, st := range []*Standing{e.AtHome, e.There} {
+		if st != nil && st.Profile != nil {
+			say(string(e.Home), st.Profile.Device)
+			break
+		}
+	}
+	if there != nil && e.At != e.Home {
+		visitors := there.Config().Abilities.Visitors
+		say(string(e.At), &visitors)
 	}
 	return lines
 }

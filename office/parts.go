@@ -91,6 +91,7 @@ func mediaConfig(cfg Config) media.Config {
 func (o *Office) switchConfig(cfg Config) softswitch.Config {
 	return softswitch.Config{
 		Card: card(cfg), Names: names(cfg), Numbers: cfg.Numbers, ChallengeCalls: cfg.Registration.ChallengeCalls,
+		Users: cfg.Capacity.Users, Visitors: cfg.Capacity.Visitors, Calls: cfg.Capacity.Calls,
 		Probe: cfg.Registration.Probe.D(), Node: o.file.Node(), Boot: o.file.Boot(),
 	}
 }
@@ -99,7 +100,7 @@ func (o *Office) switchConfig(cfg Config) softswitch.Config {
 func registrarConfig(cfg Config, names []string, card roam.Card) registrar.Config {
 	rc := cfg.Registration
 	rc.HomeSilent, rc.Names, rc.Card, rc.Numbers = cfg.HomeSilent, names, card, &cfg.Numbers
-	rc.Partners, rc.Strict = cfg.Effective().Partners, cfg.Routes.Strict()
+	rc.Partners, rc.Strict, rc.Abilities = cfg.Effective().Partners, cfg.Routes.Strict(), cfg.Abilities
 	return rc
 }
 

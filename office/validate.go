@@ -35,7 +35,10 @@ func (c *Config) Validate() error {
 	f.section("media", c.Media.Validate())
 	f.section("numbers", plan.Validate(&c.Numbers))
 	f.section("registration", c.Registration.Validate())
+	f.demands("abilities.users", &c.Abilities.Users)
+	f.demands("abilities.visitors", &c.Abilities.Visitors)
 	f.section("routes", c.Routes.Validate())
+	f.capacity(&c.Capacity)
 	f.silence("home_silent", &c.HomeSilent)
 	f.partners(c)
 	f.rest(c)
@@ -44,6 +47,7 @@ func (c *Config) Validate() error {
 
 var (
 	officeName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+	optionTag  = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,63}$`)
 	hostName   = regexp.MustCompile(`^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)*[a-zA-Z]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
 )
 
@@ -165,6 +169,37 @@ func (f *findings) partnerSide(c *Config) {
 		f.at("uri", "%q names a user; it is the office's", c.URI)
 	case u.Transport() != "tls":
 		f.at("uri", "%q: offices speak TLS, add ;transport=tls", c.URI)
+	}
+}
+
+// capacity: an office that takes no visitors says so in its agreements.
+func (f *findings) capacity(c *Capacity) {
+	if c.Users < 0 {
+		f.at("capacity.users", "%d is below 0", c.Users)
+	}
+	if c.Visitors < 1 {
+		f.at("capacity.visitors", "%d is below 1; to take none, list no partners", c.Visitors)
+	}
+	if c.Calls < 1 {
+		f.at("capacity.calls", "%d is below 1", c.Calls)
+	}
+}
+
+// demands: transports that there are, option tags that are tokens, and nothing asked for and refused at once.
+func (f *findings) demands(path string, d *roam.Demands) {
+	for i, t := range d.Transports {
+		if _, found := roam.TransportOf(t); !found {
+			f.at(fmt.Sprintf("%s.transports[%d]", path, i), "%q is not a transport; want udp, tcp, tls, ws or wss", t)
+		}
+	}
+	for key, tags := range map[string][]string{"require": d.Require, "refuse": d.Refuse} {
+		for i, tag := range tags {
+			if !optionTag.MatchString(tag) {
+				f.at(fmt.Sprintf("%s.%s[%d]", path, key, i), "%q is not an option tag such as outbound or path", tag)
+			} else if key == "refuse" && slices.Contains(d.Require, tag) {
+				f.at(fmt.Sprintf("%s.%s[%d]", path, key, i), "%q stands under require, too", tag)
+			}
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ type User struct {
 	Class    string      `json:"class,omitempty"` // which roaming agreements may name: "guest"
 
 	Algorithms []string `json:"algorithms,omitempty"` // what the user is challenged with: md5, sha-256, or both; none: as the domain
+	Abilities  []string `json:"abilities,omitempty"`  // of the user's devices: the transports they may come by, and option tags they have without saying so
 }
 
 // Account is what user add, import and passwd give: one of Password and HA1.
@@ -42,11 +43,10 @@ type Change struct {
 	Password *string
 	Disabled *bool
 	Name     *string
-	Calls    *int
-	Class    *string // "": none
 
-	Algorithms *[]string // none: as the domain
-	AddAlias   []string  // refused without Password unless the account keeps HA1 for it: digest covers the login name
+	Algorithms *[]string         // none: as the domain
+	Set        map[string]string // see User.Set
+	AddAlias   []string          // refused without Password unless the account keeps HA1 for it: digest covers the login name
 	DelAlias   []string
 }
 
@@ -60,6 +60,7 @@ var (
 	ErrClass     = errors.New("a class is small letters, digits and dashes, at most 32")
 	ErrCalls     = errors.New("calls below 0")
 	ErrAlgorithm = errors.New("want md5, sha-256 or both")
+	ErrAbility   = errors.New("want udp, tcp, tls, ws, wss, or option tags such as outbound")
 )
 
 // Add makes users, all or none. Errors name the user. It waits for the disk.
@@ -136,14 +137,14 @@ func putUsers(tx store.Tx, docs map[roam.UserID]account) error {
 
 // document is what is kept of a.
 func (s *Server) document(a *Account) (account, error) {
-	doc := account{Version: docVersion, Name: a.Name, Number: a.Number, Short: a.Short, Aliases: slices.Clone(a.Aliases), Disabled: a.Disabled,
-		Calls: a.Calls, Class: a.Class, Logins: map[string][]string{}}
+	doc := account{Version: docVersion, Number: a.Number, Short: a.Short, Aliases: slices.Clone(a.Aliases), Disabled: a.Disabled,
+		Logins: map[string][]string{}}
 	var err error
 	if doc.Algorithms, err = algorithms(a.Algorithms); err != nil {
 		return doc, err
 	}
-	if a.Class != "" && !roam.IsClass(a.Class) {
-		return doc, ErrClass
+	if err := doc.take(&a.User); err != nil {
+		return doc, err
 	}
 	for _, n := range append([]string{string(a.ID)}, a.Aliases...) {
 		if err := s.name(n); err != nil {
@@ -278,19 +279,20 @@ func (s *Server) changed(id roam.UserID, doc *account, c Change) error {
 	if c.Name != nil {
 		doc.Name = *c.Name
 	}
-	if c.Calls != nil {
-		if doc.Calls = *c.Calls; doc.Calls < 0 {
-			return ErrCalls
-		}
-	}
-	if c.Class != nil {
-		if doc.Class = *c.Class; doc.Class != "" && !roam.IsClass(doc.Class) {
-			return ErrClass
-		}
-	}
 	if c.Algorithms != nil {
 		var err error
 		if doc.Algorithms, err = algorithms(*c.Algorithms); err != nil {
+			return err
+		}
+	}
+	if len(c.Set) > 0 {
+		u := doc.settings()
+		for _, key := range slices.Sorted(maps.Keys(c.Set)) {
+			if err := u.Set(key, c.Set[key]); err != nil {
+				return err
+			}
+		}
+		if err := doc.take(&u); err != nil {
 			return err
 		}
 	}

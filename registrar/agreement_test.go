@@ -59,7 +59,7 @@ func TestAgreements(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				if err := w.offices["north"].reg.Change(context.Background(), alice, Change{Class: &c.class}); err != nil {
+				if err := w.offices["north"].reg.Change(context.Background(), alice, Change{Set: map[string]string{"class": c.class}}); err != nil {
 					t.Fatal(err)
 				}
 				w.agreement("north", "south", func(p *roam.Partner) { p.Roamers.Allow, p.Roamers.Deny = c.roamers.allow, c.roamers.deny })

@@ -56,12 +56,17 @@ func (s *Server) registerOther(tx *transaction.Server, req *sip.Message, u sip.U
 		return err
 	}
 	s.own(&r)
+	in := &inquiry{r: r, asked: u.User}
+	in.q.User = roam.UserID(aor)
+	if err := s.receives(in, nil); err != nil {
+		s.counted("visited", err, began)
+		return err
+	}
 	stranger := s.stranger(req.Flow)
 	if stranger && !s.questions.begin() {
 		tx.Busy("questions")
 		return nil
 	}
-	in := &inquiry{r: r, asked: u.User}
 	in.r.Tx = s.hold(tx, kindOf(&r, "visited"), func(w *wait, a control.Answer) error { return s.inquired(w, in, a) })
 	in.tx = s.waits[in.r.Tx].tx
 	s.waits[in.r.Tx].stranger = stranger
@@ -76,7 +81,10 @@ func number(user string) bool {
 
 // nobody treats an unknown user of our domain like a wrong password: the same work, the same words.
 func (s *Server) nobody(req *sip.Message) error {
-	_, err := s.authenticate(req.Flow, claim{value: s.credentials(req, sip.Authorization), method: "REGISTER", asked: req.RequestURI(), at: placeOf(req.Flow)})
+	err := s.askable(req.Flow.Transport)
+	if err == nil {
+		_, err = s.authenticate(req.Flow, claim{value: s.credentials(req, sip.Authorization), method: "REGISTER", asked: req.RequestURI(), at: placeOf(req.Flow)})
+	}
 	s.counted("home", err, s.loop.Now())
 	return err
 }
@@ -211,7 +219,11 @@ func (s *Server) stepInquiry(in *inquiry, ev control.Event) {
 		s.clear(legal)
 		return
 	}
-	if err := s.admit(in, legal); err != nil {
+	err := s.admit(in, legal)
+	if err == nil && legal.Profile != nil {
+		err = s.receives(in, legal.Profile)
+	}
+	if err != nil {
 		s.refuse(in.r.Tx, err)
 		return
 	}
@@ -307,6 +319,9 @@ func (s *Server) query(in *inquiry, at string) {
 	value := s.credentials(req, sip.Authorization)
 	q := identity{home: in.home, at: at, user: in.q.User, method: "REGISTER", uri: string(req.RequestURI()), value: string(value),
 		device: in.r.Device, source: in.tx.Flow().Remote.Addr(), callID: in.r.CallID, person: in.r.Person}
+	if comes(&in.r) {
+		q.can = in.r.Contacts[0].Can
+	}
 	s.identityQuery(in.by.Sub(s.loop.Now()), q, func(res *sip.Message, err error) {
 		if err != nil {
 			s.stepInquiry(in, s.known(in))

@@ -31,6 +31,8 @@ type StayAt struct {
 	Agreement   string        `json:"agreement,omitempty"`  // what our side of the agreement says now of a device elsewhere, or of a visitor
 	Ticket      time.Time     `json:"ticket,omitzero"`      // of a visitor: home's word is good until then
 	Provisional time.Time     `json:"provisional,omitzero"` // home has checked but not recorded the visit (M9): until when we repeat it
+
+	Can *roam.Abilities `json:"can,omitempty"` // of the device, as it said last
 }
 
 // Standing says why the state of user is what it is; roam.NoSuchUser for somebody who is neither
@@ -53,7 +55,7 @@ func (s *Server) Standing(ctx context.Context, user roam.UserID) (a Standing, er
 func (s *Server) stands(u *subscriber) Standing {
 	a := Standing{Home: s.cfg.Card.Office, Profile: u.home.Profile}
 	for _, p := range u.home.At {
-		a.Stays = append(a.Stays, StayAt{Device: p.Device, Office: p.Office, Epoch: p.Epoch, Until: lastUntil(p.Contacts), Agreement: s.agreement(u, p.Office)})
+		a.Stays = append(a.Stays, StayAt{Device: p.Device, Office: p.Office, Epoch: p.Epoch, Until: lastUntil(p.Contacts), Agreement: s.agreement(u, p.Office), Can: canOf(p.Contacts)})
 	}
 	for _, d := range u.home.Owed {
 		a.Owed = append(a.Owed, d.To)
@@ -71,7 +73,7 @@ func (s *Server) visitorStands(vs []*visitor) Standing {
 		switch {
 		case st.Serving():
 			at := StayAt{Device: v.visit.Device, Office: s.cfg.Card.Office, Epoch: st.Ticket.Epoch, Until: lastUntil(st.Contacts), Ticket: st.Ticket.Until,
-				Agreement: s.visitorAgreement(v)}
+				Agreement: s.visitorAgreement(v), Can: canOf(st.Contacts)}
 			if st.Owes != nil {
 				at.Provisional = st.Owes.Until
 			}
@@ -98,6 +100,16 @@ func (s *Server) agreement(u *subscriber, at roam.OfficeID) string {
 // visitorAgreement says whether v may be here now.
 func (s *Server) visitorAgreement(v *visitor) string {
 	return s.mayVisit(v.visit.Home.Office, v.user(), "", cmp.Or(v.visit.Profile, &roam.Profile{})).String()
+}
+
+// canOf is what the device of cs can do.
+func canOf(cs []control.Contact) *roam.Abilities {
+	for i := range cs {
+		if cs[i].Can != nil {
+			return cs[i].Can
+		}
+	}
+	return nil
 }
 
 func lastUntil(cs []control.Contact) (last time.Time) {

@@ -113,8 +113,8 @@ func relayed(res *sip.Message, proxy bool) error {
 	for v := range res.Values(sip.WWWAuthenticate) {
 		r.Fields = append(r.Fields, sip.Field{Name: challenge, Value: string(v)})
 	}
-	for _, n := range [...]sip.Name{sip.RetryAfter, sip.MinExpires} {
-		if v := res.Value(n); v != nil {
+	for _, n := range [...]sip.Name{sip.RetryAfter, sip.MinExpires, sip.Unsupported, sip.Require, sip.Warning} {
+		for v := range res.Lines(n) {
 			r.Fields = append(r.Fields, sip.Field{Name: n, Value: string(v)})
 		}
 	}

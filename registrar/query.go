@@ -27,6 +27,7 @@ type identity struct {
 	source netip.Addr // of the phone
 	callID string     // of its registration
 	person bool
+	can    *roam.Abilities // nil: nothing is to be bound
 }
 
 // visitBody is what home says of a visitor whose credentials are good (150).
@@ -42,7 +43,7 @@ func (s *Server) identityQuery(patience time.Duration, q identity, done func(*si
 	s.askFor(patience, q.home, q.at, func(w *sip.Writer) error {
 		aor := "sip:" + string(q.user)
 		addressed(w, "REGISTER", "sip:"+domain, aor, aor, transaction.NewTag(), 1)
-		w.Add(sip.PVisitedNetworkID, s.network(q.device, q.callID, q.person)+s.from(q.source))
+		w.Add(sip.PVisitedNetworkID, s.network(q.device, q.callID, q.person, q.can)+s.from(q.source))
 		w.Add(sip.RoamDigest, q.method+";uri="+sip.Quote(q.uri))
 		if q.value != "" {
 			w.Add(sip.Authorization, q.value)
@@ -52,18 +53,19 @@ func (s *Server) identityQuery(patience time.Duration, q identity, done func(*si
 }
 
 // network is our P-Visited-Network-ID (RFC 7315 4.3), with what we saw of the device.
-func (s *Server) network(d roam.Device, callID string, person bool) string {
-	v := string(s.cfg.Card.Office)
+func (s *Server) network(d roam.Device, callID string, person bool, can *roam.Abilities) string {
+	var room [256]byte
+	v := append(room[:0], s.cfg.Card.Office...)
 	if d != "" {
-		v += ";device=" + sip.Quote(string(d))
+		v = sip.AppendQuoted(append(v, ";device="...), string(d))
 	}
 	if callID != "" {
-		v += ";call=" + sip.Quote(callID)
+		v = sip.AppendQuoted(append(v, ";call="...), callID)
 	}
 	if person {
-		v += ";person"
+		v = append(v, ";person"...)
 	}
-	return v
+	return string(appendAbilities(v, can))
 }
 
 // from is our word for the address of a phone, to which home binds its nonces. It says which are the same, and not
@@ -82,9 +84,10 @@ type network struct {
 	callID string
 	person bool
 	from   [16]byte
+	can    *roam.Abilities // nil: it does not say
 }
 
-func readNetwork(req *sip.Message) (n network) {
+func (s *Server) readNetwork(req *sip.Message) (n network) {
 	office, params, _ := strings.Cut(string(req.Value(sip.PVisitedNetworkID)), ";")
 	p := sip.Params(params)
 	device, _ := p.Get("device")
@@ -93,6 +96,7 @@ func readNetwork(req *sip.Message) (n network) {
 	_, n.person = p.Get("person")
 	from, _ := p.Get("from")
 	copy(n.from[:], from)
+	n.can = s.can.told(p)
 	return n
 }
 
@@ -100,7 +104,7 @@ func readNetwork(req *sip.Message) (n network) {
 // office speaks for itself only: the flow's certificate says who it is.
 func (s *Server) partnerRegister(tx *transaction.Server, req *sip.Message) error {
 	began := s.loop.Now()
-	n := readNetwork(req)
+	n := s.readNetwork(req)
 	if _, found := s.partner(req.Flow.Partner); !found || n.office != req.Flow.Partner || len(n.device) > 128 {
 		s.trespass(req.Flow.Partner, speaksForAnother, "")
 		s.counted("query", roam.NoAgreement, began)
@@ -131,6 +135,11 @@ func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscribe
 	if u != nil {
 		l.name = string(u.home.User)
 	}
+	if n.can != nil {
+		if err := s.askable(n.can.Transport); err != nil {
+			return err
+		}
+	}
 	again, err := s.authenticate(req.Flow, l)
 	if err != nil {
 		return err
@@ -145,6 +154,11 @@ func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscribe
 	}
 	if method != "REGISTER" { // a call's credentials: no visit comes of them
 		return s.legal(tx, u, "")
+	}
+	if p := u.home.Profile; n.can != nil && p.Device != nil {
+		if err := s.lacking(string(id), n.device, p.Device.Compare(n.can, p.Declared)); err != nil {
+			return err
+		}
 	}
 	now := s.loop.Now()
 	if u.home.Superseded(now, n.device, n.office, n.callID, n.person) {

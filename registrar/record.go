@@ -40,7 +40,7 @@ func (s *Server) record(v *visitor, a control.Record) {
 		aor := "sip:" + string(a.Ticket.User)
 		_, domain, _ := strings.Cut(string(a.Ticket.User), "@")
 		addressed(w, "REGISTER", "sip:"+domain, aor, aor, v.callID, cseq)
-		w.Add(sip.PVisitedNetworkID, s.network(a.Ticket.Device, a.CallID, false))
+		w.Add(sip.PVisitedNetworkID, s.network(a.Ticket.Device, a.CallID, false, a.Can))
 		w.Add(sip.RoamTicket, a.Ticket.Proof)
 		w.Add(sip.Contact, "<"+contact+">;expires="+strconv.FormatInt(seconds(a.Grant), 10))
 		w.AddInt(sip.Expires, seconds(a.Grant))
@@ -70,6 +70,9 @@ func (s *Server) contact(v *visitor, softswitch string) (string, error) {
 func (s *Server) recordVisit(tx *transaction.Server, req *sip.Message, u *subscriber, n network) error {
 	began := s.loop.Now()
 	r, card, err := s.readMessage(req, u, n)
+	if err == nil && r.Contact.Grant > 0 {
+		err = s.lacking(string(u.home.User), n.device, u.home.Profile.Device.Compare(n.can, u.home.Profile.Declared))
+	}
 	if err != nil {
 		s.counted("visited", err, began)
 		return err
@@ -116,7 +119,7 @@ func (s *Server) readMessage(req *sip.Message, u *subscriber, n network) (r cont
 		return r, card, roam.BadRequest
 	}
 	ask, _ := req.Seconds(sip.Expires)
-	c := control.Contact{Target: roam.Target{URI: a.Raw, Q: 1000}, CallID: n.callID, Grant: min(time.Duration(ask)*time.Second, s.cfg.Max.D())}
+	c := control.Contact{Target: roam.Target{URI: a.Raw, Q: 1000}, CallID: n.callID, Can: n.can, Grant: min(time.Duration(ask)*time.Second, s.cfg.Max.D())}
 	if v := s.mayRoam(u, n.office); c.Grant > 0 && v.why != roam.OK { // to end a visit no agreement is needed
 		s.told(n.office, v, t.User)
 		return r, card, v.err()

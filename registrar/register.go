@@ -38,6 +38,10 @@ func (s *Server) serveRegister(tx *transaction.Server, req *sip.Message) error {
 // registerHome is RFC 3261 10.3 for our own user (200-230).
 func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subscriber) error {
 	began := s.loop.Now()
+	if err := s.askable(req.Flow.Transport); err != nil {
+		s.counted("home", err, began)
+		return err
+	}
 	again, err := s.authenticate(req.Flow, claim{user: u, name: string(u.home.User), value: s.credentials(req, sip.Authorization),
 		method: "REGISTER", asked: req.RequestURI(), at: placeOf(req.Flow)}) // 3, 4: that To is the user's own is in logins
 	if err != nil {
@@ -46,6 +50,10 @@ func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subsc
 	}
 	r := &s.asked
 	if *r, err = s.read(req, r.Contacts[:0]); err != nil { // 6, 7: everything that can be wrong is found before anything changes
+		s.counted("home", err, began)
+		return err
+	}
+	if err := s.able(u, r); err != nil {
 		s.counted("home", err, began)
 		return err
 	}
@@ -127,6 +135,7 @@ func (s *Server) read(req *sip.Message, room []control.Contact) (r control.Regis
 	header, given := req.Seconds(sip.Expires)
 	agent := clip(borrow(req.Value(sip.UserAgent)), 100)
 	path := s.edge(req, &r)
+	var can *roam.Abilities
 	n := 0
 	for v := range req.Values(sip.Contact) {
 		a, err := sip.BorrowAddress(v)
@@ -140,10 +149,13 @@ func (s *Server) read(req *sip.Message, room []control.Contact) (r control.Regis
 		if n > s.cfg.Contacts+1 {
 			return r, roam.TooMany
 		}
+		if n == 1 {
+			can = s.can.of(req, a.Params)
+		}
 		if a.URI.Scheme != "sip" && a.URI.Scheme != "sips" || len(a.Raw) > 500 {
 			return r, roam.BadRequest
 		}
-		c := control.Contact{Target: roam.Target{URI: a.Raw, Route: path, Flow: req.Flow.Flow, Q: quality(a.Params), Agent: agent}}
+		c := control.Contact{Target: roam.Target{URI: a.Raw, Route: path, Flow: req.Flow.Flow, Q: quality(a.Params), Agent: agent}, Can: can}
 		if c.Grant, err = s.granted(a.Params, header, given); err != nil {
 			return r, err
 		}

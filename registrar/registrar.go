@@ -9,8 +9,9 @@
 //
 //	OPTIONS sip:softswitch   the office card; with a user part, what is known of a visitor
 //	REGISTER, no Contact     identity query: Authorization as the phone sent it, Roam-Digest: method;uri="...",
-//	                         P-Visited-Network-ID: office;device="...";call="...";person;from="...". The 200 brings
-//	                         Roam-Ticket and {user, profile}
+//	                         P-Visited-Network-ID: office;device="...";call="...";person;from="...", and what the
+//	                         device can do: transport=udp;require="...";supported="...";methods="...". The 200
+//	                         brings Roam-Ticket and {user, profile}
 //	REGISTER, Contact        registration message: <sip:token@softswitch>, Roam-Ticket, our card. The 200 brings the
 //	                         location, and Expires as home grants it
 //	NOTIFY, Event: reg       supersede: reginfo with where calls go now, Roam-Ticket with home's signature.
@@ -79,6 +80,7 @@ type Config struct {
 	Offline        string             `yaml:"offline"`         // tell or keep: is home told when a visitor goes offline (M13)
 	HomeSilent     roam.SilencePolicy `yaml:"-"`
 	Partners       []roam.Partner     `yaml:"-"`
+	Abilities      Abilities          `yaml:"-"` // what devices must speak
 	Card           roam.Card          `yaml:"-"` // who we are
 	Names          []string           `yaml:"-"` // hosts that mean us: domain first, then aliases and our addresses
 	Numbers        *roam.Numbers      `yaml:"-"` // the dialling plan; travels in the profile
@@ -106,6 +108,7 @@ type Server struct {
 	row     []byte           // of a subscriber, while it is made
 	asked   control.Register // of the REGISTER being served: what most need for a moment only
 	agents  agents
+	can     known
 	epochs  epochs
 
 	hosts    map[string]bool // cfg.Names
@@ -144,7 +147,7 @@ const (
 func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Switch, r Router, leases Leases, m *metric.Set, log zerolog.Logger) (*Server, error) {
 	s := &Server{
 		loop: l, tl: tl, file: f, sw: sw, router: r, leases: leases, log: log,
-		agents: agents{}, office: &control.Office{Equal: equalURI}, guard: digest.Guard{Key: seal.NewStamps()},
+		agents: agents{}, can: known{}, office: &control.Office{Equal: equalURI}, guard: digest.Guard{Key: seal.NewStamps()},
 		users: map[roam.UserID]*subscriber{}, names: map[string]*subscriber{}, visitors: map[roam.UserID][]*visitor{},
 		guests: map[roam.OfficeID]int{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, seen: map[roam.OfficeID]*acquaintance{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{},
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),

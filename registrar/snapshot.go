@@ -44,7 +44,10 @@ func (s *Server) Users(ctx context.Context, after roam.UserID, max int) ([]User,
 
 // shown is u as people see it.
 func (u *subscriber) shown() User {
-	return User{ID: u.home.User, Name: u.Name, Number: u.Number, Short: u.Short, Aliases: slices.Clone(u.Aliases), Disabled: u.Disabled, Calls: u.Calls, Class: u.Class, Algorithms: slices.Clone(u.Algorithms)}
+	shown := u.settings()
+	shown.ID, shown.Number, shown.Short, shown.Aliases = u.home.User, u.Number, u.Short, slices.Clone(u.Aliases)
+	shown.Disabled, shown.Algorithms = u.Disabled, slices.Clone(u.Algorithms)
+	return shown
 }
 
 // Where is the state of one user; name is a UserID, number, alias or extension. roam.NoSuchUser when

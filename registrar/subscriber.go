@@ -50,7 +50,9 @@ func (u *subscriber) document() account {
 
 // profile is what travels with the user.
 func (s *Server) profile(a *account) *roam.Profile {
-	return &roam.Profile{Version: docVersion, Rev: uint64(s.loop.Now().UnixMicro()), Name: a.Name, Number: a.Number, Short: a.Short, Class: a.Class, Dial: s.cfg.Numbers, Calls: a.Calls}
+	p := &roam.Profile{Version: docVersion, Rev: uint64(s.loop.Now().UnixMicro()), Name: a.Name, Number: a.Number, Short: a.Short, Class: a.Class, Dial: s.cfg.Numbers, Calls: a.Calls}
+	p.Device, p.Declared = s.demands(a)
+	return p
 }
 
 // enter makes u known under all its names.

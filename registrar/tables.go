@@ -53,6 +53,7 @@ type account struct {
 	Class    string   `json:"class,omitempty"`
 
 	Algorithms []string `json:"algorithms,omitempty"` // none: as the domain
+	Abilities  []string `json:"abilities,omitempty"`  // of the user's devices: transports, option tags
 
 	Logins map[string][]string `json:"logins"` // login name -> hex HA1: MD5, SHA-256; "" where not kept
 }

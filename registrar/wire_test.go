@@ -373,9 +373,10 @@ type phone struct {
 	nc       int
 	last     *sip.Message
 
-	digestURI  string // "": uri
-	method     string // that the digest is for; "": REGISTER
-	unfiltered bool   // what the transport should take out stays in
+	transport  roam.Transport // 0: UDP
+	digestURI  string         // "": uri
+	method     string         // that the digest is for; "": REGISTER
+	unfiltered bool           // what the transport should take out stays in
 
 	edge roam.SwitchID // that holds its flow, in a process of its own
 }
@@ -393,7 +394,7 @@ func (p *phone) carry(o roam.OfficeID) *phone {
 
 func (p *phone) flow() *sip.Flow {
 	o := p.w.offices[p.office]
-	return &sip.Flow{Flow: roam.Flow{Edge: p.edge, Transport: roam.UDP, Local: o.addr, Remote: netip.AddrPortFrom(netip.MustParseAddr(cmp.Or(p.ip, "198.51.100.7")), p.port)}, Here: o.addr.String()}
+	return &sip.Flow{Flow: roam.Flow{Edge: p.edge, Transport: cmp.Or(p.transport, roam.UDP), Local: o.addr, Remote: netip.AddrPortFrom(netip.MustParseAddr(cmp.Or(p.ip, "198.51.100.7")), p.port)}, Here: o.addr.String()}
 }
 
 // text is one REGISTER.

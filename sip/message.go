@@ -104,6 +104,20 @@ func (m *Message) each(n Name, yield func([]byte) bool) {
 	}
 }
 
+// Lines yields every value of n in order, comma lists as they stand: to tell whether two messages say the same.
+func (m *Message) Lines(n Name) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		if n > OtherName || m.first[n] == 0 {
+			return
+		}
+		for _, f := range m.fields[m.first[n]-1:] {
+			if f.name == n && !yield(m.text(f.value)) {
+				return
+			}
+		}
+	}
+}
+
 // Other is the first value of the header field called name, in any letter case; it is
 // meant for those we have no Name for.
 func (m *Message) Other(name string) []byte {

@@ -416,7 +416,7 @@ func TestLimits(t *testing.T) {
 func TestVisitorsCapacity(t *testing.T) {
 	world(t, func(t *testing.T, net *network, north, south, west *office) {
 		cfg := north.sw.cfg
-		cfg.Visitors = 2
+		cfg.Visitors, cfg.Users = 2, 1
 		north.do(func() { north.sw.Reload(cfg) })
 		allocate := func(user roam.UserID, visitor bool, d roam.Device) (why roam.Refusal) {
 			why = roam.Refusal(255)
@@ -450,6 +450,14 @@ func TestVisitorsCapacity(t *testing.T) {
 			if got := allocate(c.user, c.visitor, c.dev); got != c.want {
 				t.Errorf("%d: Allocate(%s): got %v, want %v", i, c.user, got, c.want)
 			}
+		}
+		if got := allocate("1002@north.example", false, "a"); got != roam.NoCapacity {
+			t.Errorf("a second user of ours: got %v", got)
+		}
+		north.do(func() { delete(north.dir.lines, alice) })
+		release(alice, "a")
+		if got := allocate("1002@north.example", false, "a"); got != roam.OK {
+			t.Errorf("after the first has left: got %v", got)
 		}
 		release("2@south.example", "a")
 		if got := allocate("3@south.example", true, "a"); got != roam.NoCapacity {

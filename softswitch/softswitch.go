@@ -53,6 +53,7 @@ type Config struct {
 	Names          []string // hosts that mean us: domain first, then aliases and our addresses
 	Numbers        roam.Numbers
 	ChallengeCalls string        // never, udp, always
+	Users          int           // most of our own users registered here; 0: no limit
 	Visitors       int           // capacity of visitors' lines; 0: 10,000
 	Calls          int           // most calls at once; 0: 10,000
 	RingFor        time.Duration // 0: 180 s (Timer C)
@@ -81,6 +82,7 @@ type Switch struct {
 	cdrs     []roam.CDR       // of the call whose records are written now
 	busy     map[roam.UserID]int
 	visitors map[roam.UserID]map[roam.Device]bool
+	users    map[roam.UserID]bool // ours here, where Config.Users limits them
 	draining func()
 	probes   prober
 }
@@ -88,7 +90,7 @@ type Switch struct {
 // New makes the switch; Serve must be called with the directory and dialogs before the first request.
 func New(cfg Config, l *loop.Loop, tl *transaction.Layer, r Router, relay *media.Relay, b Ledger, m *metric.Set, log zerolog.Logger) *Switch {
 	s := &Switch{loop: l, tl: tl, router: r, ledger: b, log: log, calls: map[string]*Call{}, busy: map[roam.UserID]int{},
-		visitors: map[roam.UserID]map[roam.Device]bool{}, open: openFrom(relay)}
+		visitors: map[roam.UserID]map[roam.Device]bool{}, users: map[roam.UserID]bool{}, open: openFrom(relay)}
 	s.count.make(m)
 	s.Reload(cfg)
 	tl.OnClosed(s.closed)

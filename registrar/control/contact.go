@@ -11,12 +11,13 @@ import (
 // Contact is one binding (RFC 3261 10): a phone's Contact here or, at home, what a visited
 // office gave for the device it serves.
 type Contact struct {
-	Target roam.Target   `json:"target"`
-	RegID  uint32        `json:"reg_id,omitempty"` // RFC 5626 4.2: which flow of an instance; 0: no flow of its own
-	CallID string        `json:"call_id,omitempty"`
-	CSeq   uint32        `json:"cseq,omitempty"`
-	Grant  time.Duration `json:"grant"` // in a Register zero means: remove it
-	Until  time.Time     `json:"-"`     // never kept: after a restart a binding lives one Grant
+	Target roam.Target     `json:"target"`
+	RegID  uint32          `json:"reg_id,omitempty"` // RFC 5626 4.2: which flow of an instance; 0: no flow of its own
+	CallID string          `json:"call_id,omitempty"`
+	CSeq   uint32          `json:"cseq,omitempty"`
+	Can    *roam.Abilities `json:"can,omitempty"` // of the device, as it or the office that serves it says; nil: not told
+	Grant  time.Duration   `json:"grant"`         // in a Register zero means: remove it
+	Until  time.Time       `json:"-"`             // never kept: after a restart a binding lives one Grant
 }
 
 // Live says that c has not expired.
@@ -90,7 +91,7 @@ func (e *Contact) differs(c *Contact) degree {
 	case !slices.Equal(e.Target.Route, c.Target.Route) || e.Target.Q != c.Target.Q || e.RegID != c.RegID ||
 		e.Target.Flow.Edge != c.Target.Flow.Edge: // another softswitch: calls go there from now on
 		return move
-	case e.Target.Flow != c.Target.Flow || e.CallID != c.CallID || e.Target.Agent != c.Target.Agent:
+	case e.Target.Flow != c.Target.Flow || e.CallID != c.CallID || e.Target.Agent != c.Target.Agent || !e.Can.Equal(c.Can):
 		return drift
 	}
 	return refresh

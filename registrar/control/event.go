@@ -147,6 +147,7 @@ type (
 		CallID string
 		Edge   roam.SwitchID // that holds the flow of the newest binding
 		Grant  time.Duration
+		Can    *roam.Abilities
 	}
 	// Save has the row of a subscriber written; Saved answers it.
 	Save struct{ Kept Kept }

@@ -56,7 +56,7 @@ func (h *Home) Refresh(now time.Time, r *Register) bool {
 		return false
 	}
 	c := &r.Contacts[0]
-	e.CSeq, e.Grant, e.Until = r.CSeq, c.Grant, now.Add(c.Grant)
+	e.CSeq, e.Grant, e.Until, e.Can = r.CSeq, c.Grant, now.Add(c.Grant), c.Can
 	return true
 }
 
@@ -84,7 +84,7 @@ func (h *Home) refreshed(now time.Time, r *Register) *Contact {
 // same says that c says nothing new of e.
 func (e *Contact) same(c *Contact) bool {
 	return e.Target.Flow == c.Target.Flow && e.Target.Q == c.Target.Q && e.RegID == c.RegID &&
-		e.Target.Agent == c.Target.Agent && slices.Equal(e.Target.Route, c.Target.Route)
+		e.Target.Agent == c.Target.Agent && slices.Equal(e.Target.Route, c.Target.Route) && e.Can.Equal(c.Can)
 }
 
 // Repeats says that r has been obeyed before and changes nothing: its answer got lost.

@@ -19,7 +19,7 @@ func (h Home) registration(now time.Time, r *Registration, out []Action) (Home, 
 	c.Until, c.Target.Device = now.Add(c.Grant), t.Device
 	if c.Grant > 0 && i >= 0 && h.At[i].renews(r) {
 		to := h.clone(now)
-		d := to.At[i].Epoch != t.Epoch || to.At[i].Contacts[0].CallID != c.CallID
+		d := to.At[i].Epoch != t.Epoch || to.At[i].Contacts[0].CallID != c.CallID || !to.At[i].Contacts[0].Can.Equal(c.Can)
 		to.At[i].Epoch, to.At[i].Contacts[0] = t.Epoch, c
 		return h.accept(now, change{tx: r.Tx, device: t.Device, grant: c.Grant, to: to, drift: d}, r.Away, out)
 	}

@@ -112,6 +112,9 @@ func (c *Contact) appendJSON(b []byte) []byte {
 	if c.CSeq != 0 {
 		b = strconv.AppendUint(append(b, `,"cseq":`...), uint64(c.CSeq), 10)
 	}
+	if c.Can != nil {
+		b = appendCan(append(b, `,"can":`...), c.Can)
+	}
 	b = strconv.AppendInt(append(b, `,"grant":`...), int64(c.Grant), 10)
 	return append(b, '}')
 }
@@ -143,4 +146,28 @@ func appendAny(b []byte, v any) []byte {
 		panic("control: " + err.Error())
 	}
 	return append(b, text...)
+}
+
+func appendCan(b []byte, a *roam.Abilities) []byte {
+	b = append(b, '{')
+	if a.Transport != roam.NoTransport {
+		b = strconv.AppendUint(append(b, `"t":`...), uint64(a.Transport), 10)
+	}
+	for _, l := range [...]struct {
+		key  string
+		list []string
+	}{{`"require":[`, a.Require}, {`"supported":[`, a.Supported}, {`"methods":[`, a.Methods}} {
+		if len(l.list) == 0 {
+			continue
+		}
+		if b[len(b)-1] != '{' {
+			b = append(b, ',')
+		}
+		b = append(b, l.key...)
+		for i, one := range l.list {
+			b = appendText(append(b, next(i, "")...), one)
+		}
+		b = append(b, ']')
+	}
+	return append(b, '}')
 }

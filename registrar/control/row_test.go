@@ -38,6 +38,12 @@ func TestRow(t *testing.T) {
 				if rnd.Intn(2) == 0 {
 					c.Target.Route = []string{text(), text()}
 				}
+				switch rnd.Intn(3) {
+				case 0:
+					c.Can = &roam.Abilities{Transport: roam.Transport(rnd.Intn(6)), Require: []string{text()}, Methods: []string{text(), text()}}
+				case 1:
+					c.Can = &roam.Abilities{Supported: []string{text()}}
+				}
 				p.Contacts = append(p.Contacts, c)
 			}
 			k.At = append(k.At, p)

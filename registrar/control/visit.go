@@ -236,7 +236,7 @@ func (s *Stay) message(now time.Time) Record {
 	m := Record{At: s.Home.Registrar, Ticket: s.Ticket}
 	if len(s.Contacts) > 0 {
 		last := &s.Contacts[len(s.Contacts)-1]
-		m.Grant, m.CallID, m.Edge = latest(s.Contacts).Sub(now), last.CallID, last.Target.Flow.Edge
+		m.Grant, m.CallID, m.Edge, m.Can = latest(s.Contacts).Sub(now), last.CallID, last.Target.Flow.Edge, last.Can
 	}
 	return m
 }

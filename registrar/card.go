@@ -35,6 +35,9 @@ func (s *Server) serveOptions(tx *transaction.Server, req *sip.Message) error {
 	card := s.cfg.Card
 	if u.User != "" {
 		card.Visitor, card.Home = s.visiting(u)
+		if aor, err := u.AOR(); err == nil && card.Visitor != nil {
+			card.Mirrors = s.mirrorsOf(roam.UserID(aor))
+		}
 	}
 	b, err := json.Marshal(card)
 	if err != nil {
@@ -115,7 +118,7 @@ func (s *Server) askCard(o roam.OfficeID, user roam.UserID, done func(roam.Card,
 		if user != "" {
 			uri = "sip:" + string(user)
 		}
-		s.askFor(patience, o, p.Switch, func(w *sip.Writer) error {
+		s.askFor(patience, o, p.Switch, func(w *sip.Writer, _ *sip.Flow) error {
 			addressed(w, "OPTIONS", uri, s.cfg.Card.Registrar, uri, transaction.NewTag(), 1)
 			w.Add(sip.Accept, officeType)
 			return w.End("", nil)
@@ -137,6 +140,7 @@ func readCard(o roam.OfficeID, res *sip.Message, err error) (card roam.Card, _ e
 	if !body(res, officeType, &card) || card.Office != o || card.Version > docVersion {
 		return roam.Card{}, roam.NoAgreement
 	}
+	card.Foreign = false // an office that answers so is none
 	return card, nil
 }
 
@@ -148,8 +152,9 @@ func (s *Server) neighbours() {
 
 // learn asks R for every partner's domains; done comes when all are answered.
 func (s *Server) learn(done func()) {
-	left := len(s.cfg.Partners)
-	for _, p := range s.cfg.Partners {
+	offices := slices.DeleteFunc(slices.Clone(s.cfg.Partners), func(p roam.Partner) bool { return p.Foreign != nil })
+	left := len(offices)
+	for _, p := range offices {
 		s.router.Peer(p.Office, func(peer roam.Peer, err error) {
 			if err == nil {
 				s.domains[p.Office] = peer.Domains
@@ -163,7 +168,7 @@ func (s *Server) learn(done func()) {
 
 // ignorant says that R has not told us a partner's domains yet, as when all offices start together.
 func (s *Server) ignorant() bool {
-	return slices.ContainsFunc(s.cfg.Partners, func(p roam.Partner) bool { return len(s.domains[p.Office]) == 0 })
+	return slices.ContainsFunc(s.cfg.Partners, func(p roam.Partner) bool { return p.Foreign == nil && len(s.domains[p.Office]) == 0 })
 }
 
 // has says that partner o has the domain host.

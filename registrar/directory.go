@@ -137,11 +137,15 @@ func (s *Server) Whose(f *sip.Flow, claims []sip.AOR) (user roam.UserID, found, 
 	return "", false, true
 }
 
-// Owned is routesrv's sweep: what R should hold of our subscribers, in order of UserID.
+// Owned is routesrv's sweep: what R should hold of our subscribers, and of visitors whose home is foreign, in order of
+// UserID.
 func (s *Server) Owned(after roam.UserID, most int) []roam.Owned {
 	var page []roam.Owned
 	for _, id := range s.after(after, most) {
 		page = append(page, roam.Owned{User: id, At: s.users[id].home.Location})
+	}
+	if len(s.mirrored) > 0 {
+		page = s.withForeign(page, after, most)
 	}
 	return page
 }

@@ -23,6 +23,9 @@ type inquiry struct {
 	by    time.Time // then home's silence is decided on (M9)
 
 	learnt bool // R was asked for domains we lacked
+
+	token, mirror string // of a foreign home: the user part of our Contact there, and all of it
+	left          string // and the Contact there of the office that had the device
 }
 
 // registerOther is a REGISTER for nobody of ours (110-150, 310-360).
@@ -70,6 +73,10 @@ func (s *Server) registerOther(tx *transaction.Server, req *sip.Message, u sip.U
 	in.r.Tx = s.hold(tx, kindOf(&r, "visited"), func(w *wait, a control.Answer) error { return s.inquired(w, in, a) })
 	in.tx = s.waits[in.r.Tx].tx
 	s.waits[in.r.Tx].stranger = stranger
+	if p := s.foreignHome(u.Host); p != nil && !own && u.Scheme != "tel" {
+		s.registerForeign(in, p, u, roam.UserID(aor))
+		return nil
+	}
 	s.router.Identify(aor, func(user roam.UserID, home roam.OfficeID, err error) { s.identified(in, u, user, home, err) })
 	return nil
 }
@@ -228,6 +235,9 @@ func (s *Server) stepInquiry(in *inquiry, ev control.Event) {
 		return
 	}
 	v := s.visitor(legal.Ticket.User, in.r.Device)
+	if in.mirror != "" {
+		v.token, v.mirror = in.token, in.mirror
+	}
 	if !s.changeVisit(v, func() control.Event { legal.Away = s.away(); return *legal }) {
 		s.answer(control.Answer{Tx: in.r.Tx, Why: roam.TooBusy})
 	}
@@ -264,6 +274,10 @@ func (s *Server) clear(legal *control.Legal) {
 // locate finds home's card, and who had the user before (130, 330-340). A stranger without credentials makes us ask
 // nobody but home; a home that is known to be dead nobody asks.
 func (s *Server) locate(in *inquiry) {
+	if p, found := s.partner(in.home); found && p.Foreign != nil {
+		s.locateForeign(in, p)
+		return
+	}
 	s.dead(in.home, func(dead bool) {
 		if dead {
 			s.stepInquiry(in, s.known(in))
@@ -315,6 +329,10 @@ func (s *Server) here(user roam.UserID) bool {
 
 // query sends the identity query (140, 350) and takes home's answer (150, 360).
 func (s *Server) query(in *inquiry, at string) {
+	if p, found := s.partner(in.home); found && p.Foreign != nil {
+		s.mirror(in, p)
+		return
+	}
 	req := in.tx.Request()
 	value := s.credentials(req, sip.Authorization)
 	q := identity{home: in.home, at: at, user: in.q.User, method: "REGISTER", uri: string(req.RequestURI()), value: string(value),
@@ -350,7 +368,11 @@ func (s *Server) known(in *inquiry) control.Queried {
 		!slices.Contains(v.flows, in.tx.Flow().Flow) {
 		return control.Queried{Why: roam.HomeSilent}
 	}
-	return control.Queried{Ticket: v.visit.Ticket, Profile: v.visit.Profile, Silence: s.unrecorded(in.home), Silent: true}
+	silence := s.unrecorded(in.home)
+	if v.visit.Home.Foreign { // nothing is owed: only the phone can tell it
+		return control.Queried{Ticket: v.visit.Ticket, Silence: silence, Granted: silence.Grant}
+	}
+	return control.Queried{Ticket: v.visit.Ticket, Profile: v.visit.Profile, Silence: silence, Silent: true}
 }
 
 // unrecorded is the policy for a visitor of home's that home does not record.
@@ -381,6 +403,9 @@ func (s *Server) welcome(in *inquiry, res *sip.Message) control.Queried {
 // inquired answers the phone.
 func (s *Server) inquired(w *wait, in *inquiry, a control.Answer) error {
 	if a.Why != roam.OK {
+		if p, found := s.partner(in.home); found && in.mirror != "" && p.Foreign != nil && !s.here(in.q.User) {
+			s.takeBack(in, p)
+		}
 		return a.Why
 	}
 	if a.Changed {

@@ -36,11 +36,11 @@ func (s *Server) silent(o roam.OfficeID) roam.SilencePolicy {
 // ask sends a request to a partner: build writes it but for Via. done comes once, with a final
 // response, or with an error when the office did not answer in time.
 func (s *Server) ask(o roam.OfficeID, uri string, build func(*sip.Writer) error, done func(*sip.Message, error)) {
-	s.askFor(s.silent(o).After.D(), o, uri, build, done)
+	s.askFor(s.silent(o).After.D(), o, uri, func(w *sip.Writer, _ *sip.Flow) error { return build(w) }, done)
 }
 
-// askFor is ask, with a time of its own.
-func (s *Server) askFor(patience time.Duration, o roam.OfficeID, uri string, build func(*sip.Writer) error, done func(*sip.Message, error)) {
+// askFor is ask, with a time of its own, and the flow that the request goes by.
+func (s *Server) askFor(patience time.Duration, o roam.OfficeID, uri string, build func(*sip.Writer, *sip.Flow) error, done func(*sip.Message, error)) {
 	u, err := sip.ParseURI([]byte(uri))
 	if err != nil {
 		s.loop.Later(func() { done(nil, err) })
@@ -64,10 +64,10 @@ func (s *Server) askFor(patience time.Duration, o roam.OfficeID, uri string, bui
 	}
 	late := s.loop.After(patience, func() { once(nil, roam.Timeout) })
 	s.tl.Request(transaction.Destination{URI: u}, func(w *sip.Writer, f *sip.Flow) error {
-		if f.Partner != o {
+		if f.Office() != o {
 			return errWrongOffice
 		}
-		return build(w)
+		return build(w, f)
 	}, func(res *sip.Message, err error) {
 		if res == nil || res.Status() >= 200 {
 			late.Stop()

@@ -40,7 +40,7 @@ type visitBody struct {
 // identityQuery is a REGISTER without Contact (RFC 3261 10.2.3) to q's home.
 func (s *Server) identityQuery(patience time.Duration, q identity, done func(*sip.Message, error)) {
 	_, domain, _ := strings.Cut(string(q.user), "@")
-	s.askFor(patience, q.home, q.at, func(w *sip.Writer) error {
+	s.askFor(patience, q.home, q.at, func(w *sip.Writer, _ *sip.Flow) error {
 		aor := "sip:" + string(q.user)
 		addressed(w, "REGISTER", "sip:"+domain, aor, aor, transaction.NewTag(), 1)
 		w.Add(sip.PVisitedNetworkID, s.network(q.device, q.callID, q.person, q.can)+s.from(q.source))
@@ -226,7 +226,7 @@ func (s *Server) Authenticate(req *sip.Message, user roam.UserID, done func(roam
 		return
 	}
 	v := s.visitorOf(user)
-	if v == nil {
+	if v == nil || v.visit.Home.Foreign { // nobody but the phone's flow says who it is
 		s.loop.Later(func() { done(user, roam.NotAllowed) })
 		return
 	}

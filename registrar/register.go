@@ -19,6 +19,9 @@ func (s *Server) serveRegister(tx *transaction.Server, req *sip.Message) error {
 	if req.Flow.Partner != "" {
 		return s.partnerRegister(tx, req)
 	}
+	if o := req.Flow.Foreign; o != "" && !s.isFront(o) {
+		return roam.NotAllowed
+	}
 	to, err := sip.BorrowAddress(req.Value(sip.To))
 	if err != nil {
 		return err

@@ -115,8 +115,10 @@ type Server struct {
 	users    map[roam.UserID]*subscriber
 	names    map[string]*subscriber // aliases, numbers, extensions; see named
 	visitors map[roam.UserID][]*visitor
-	guests   map[roam.OfficeID]int  // devices here, by home
-	numbers  map[string]roam.UserID // of visitors
+	guests   map[roam.OfficeID]int           // devices here, by home
+	numbers  map[string]roam.UserID          // of visitors
+	mirrored map[string]*visitor             // of foreign homes, by token
+	mins     map[roam.OfficeID]time.Duration // the shortest interval of a foreign home, as it has said
 	cards    map[roam.OfficeID]*cached
 	domains  map[roam.OfficeID][]string // of partners, as R says
 	seen     map[roam.OfficeID]*acquaintance
@@ -149,7 +151,7 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Swit
 		loop: l, tl: tl, file: f, sw: sw, router: r, leases: leases, log: log,
 		agents: agents{}, can: known{}, office: &control.Office{Equal: equalURI}, guard: digest.Guard{Key: seal.NewStamps()},
 		users: map[roam.UserID]*subscriber{}, names: map[string]*subscriber{}, visitors: map[roam.UserID][]*visitor{},
-		guests: map[roam.OfficeID]int{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, seen: map[roam.OfficeID]*acquaintance{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{},
+		guests: map[roam.OfficeID]int{}, mirrored: map[string]*visitor{}, mins: map[roam.OfficeID]time.Duration{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, seen: map[roam.OfficeID]*acquaintance{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{},
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),
 		onBound: func(roam.Flow, bool) {}, onFailed: func(roam.Flow) {}, questions: questions{offices: map[roam.OfficeID]int{}},
 	}

@@ -46,7 +46,7 @@ type goneTo struct {
 // supersede tells the office at a.To that the device has moved (250, 370). home is the user's.
 func (s *Server) supersede(user roam.UserID, a control.Supersede, home roam.OfficeID, done func(control.Settled)) {
 	proof := a.Proof
-	if proof == "" { // we are home: our word is a signature of its own kind
+	if proof == "" && home == s.cfg.Card.Office { // we are home: our word is a signature of its own kind
 		proof = s.sign(supersedeKind, roam.Ticket{User: user, Device: a.Device, Home: home, Epoch: a.Epoch}).Proof
 	}
 	b, err := xml.Marshal(reginfo{Version: 0, State: "partial", Registration: registration{AOR: "sip:" + string(user), ID: "r1", State: "terminated",
@@ -61,7 +61,9 @@ func (s *Server) supersede(user roam.UserID, a control.Supersede, home roam.Offi
 		addressed(w, "NOTIFY", a.To, s.cfg.Card.Registrar, a.To, callID, 1)
 		w.Add(sip.Event, "reg")
 		w.Add(sip.SubscriptionState, "terminated;reason=noresource")
-		w.Add(sip.RoamTicket, proof)
+		if proof != "" {
+			w.Add(sip.RoamTicket, proof)
+		}
 		w.Add(sip.Contact, "<"+s.cfg.Card.Registrar+">")
 		return w.End(reginfoType, b)
 	}, func(res *sip.Message, err error) {
@@ -117,6 +119,11 @@ func (s *Server) serveSupersede(tx *transaction.Server, req *sip.Message) error 
 	aor, err := u.AOR()
 	if err != nil {
 		return err
+	}
+	if c, err := sip.ParseURI([]byte(info.Registration.Contact.URI)); err == nil {
+		if v := s.mirrored[c.User]; v != nil && v.user() == roam.UserID(aor) {
+			return s.movedOn(tx, from, v)
+		}
 	}
 	t, v, err := s.proved(from, roam.UserID(aor), string(req.Value(sip.RoamTicket)))
 	if err != nil {

@@ -64,6 +64,7 @@ type visitDoc struct {
 	Token  string `json:"token"`   // user part of our Contact at home
 	CallID string `json:"call_id"` // of our registration messages
 	CSeq   uint32 `json:"cseq"`
+	Mirror string `json:"mirror,omitempty"` // of a foreign home: all of our Contact there
 }
 
 // load reads users, their registrations, and visits. It waits, at start only.
@@ -117,6 +118,7 @@ func (s *Server) loadVisit(rows *sql.Rows) error {
 	}
 	v := s.newVisitor(roam.UserID(user), roam.Device(device))
 	v.visit.Stay, v.token, v.callID, v.cseq = d.Stay, d.Token, d.CallID, d.CSeq
+	v.mirror = d.Mirror
 	return nil
 }
 

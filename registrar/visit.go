@@ -21,6 +21,8 @@ type visitor struct {
 	cause  string        // of the change under way, for the log; "": the phone's own REGISTER
 	number string        // as in Server.numbers
 	owes   roam.OfficeID // as counted in counters.others
+	mirror string        // our Contact at a foreign home
+	known  string        // token, as in Server.mirrored
 }
 
 func (v *visitor) user() roam.UserID { return v.visit.User }
@@ -120,7 +122,9 @@ func (s *Server) doVisit(v *visitor, a control.Action) {
 	case control.Release:
 		s.sw.Release(a.User, a.Device, a.Gone)
 	case control.Record:
-		s.record(v, a)
+		if !v.visit.Home.Foreign && !s.isForeign(a.Ticket.Home) { // who alone has the credentials for it
+			s.record(v, a)
+		}
 	case control.SaveVisit:
 		v.turn.drift = false
 		s.saveVisit(v, a.Stay, func(err error) {
@@ -136,8 +140,14 @@ func (s *Server) doVisit(v *visitor, a control.Action) {
 			}
 		})
 	case control.Report:
+		if a.Location.Office == "" && v.visit.Home.Foreign && s.here(v.user()) { // by another device
+			s.loop.Later(func() {
+				s.stepVisit(v, control.Reported{Epoch: a.Location.Epoch, Location: a.Location})
+			})
+			return
+		}
 		s.router.Report(v.user(), a.Location, a.Why, func(now roam.Location, err error) { // 190, 260, 480, 500
-			if s.cfg.Strict { // else nothing waits for it; home repairs what is wrong
+			if s.cfg.Strict || a.Location.Epoch == 0 { // else nothing waits for it; home repairs what is wrong
 				s.stepVisit(v, control.Reported{Epoch: a.Location.Epoch, Location: now, Err: err})
 			}
 		})
@@ -155,7 +165,7 @@ func (s *Server) saveVisit(v *visitor, stay control.Stay, done func(error)) {
 	var doc any
 	if !stay.Empty() {
 		stay.Version = docVersion
-		doc = visitDoc{Stay: stay, Token: v.token, CallID: v.callID, CSeq: v.cseq}
+		doc = visitDoc{Stay: stay, Token: v.token, CallID: v.callID, CSeq: v.cseq, Mirror: v.mirror}
 	}
 	s.put(putVisit, dropVisit, doc, done, string(v.user()), string(v.visit.Device))
 }
@@ -178,6 +188,7 @@ func (s *Server) reindexVisit(v *visitor) {
 			s.numbers[p.Number] = v.user()
 		}
 	}
+	s.reindexMirror(v)
 	owes := roam.OfficeID("")
 	if v.visit.Owes != nil {
 		owes = home

@@ -30,6 +30,7 @@ type world struct {
 	t       *testing.T
 	offices map[roam.OfficeID]*site
 	r       *store3
+	acme    *elsewhere // a foreign home; nil: none
 
 	mu     sync.Mutex // guards what follows
 	ladder []rung     // what offices said to each other, and to R
@@ -157,6 +158,9 @@ func (o *site) Reach(_ context.Context, u sip.URI) ([]sip.Hop, error) {
 	return []sip.Hop{{Transport: roam.TLS, Name: u.Host}}, nil
 }
 func (o *site) Open(ctx context.Context, h sip.Hop) (*sip.Flow, error) {
+	if h.Name == proxy {
+		return o.toForeign(), nil
+	}
 	for id, peer := range o.w.offices {
 		o.w.mu.Lock()
 		closed := o.w.closed[id]
@@ -188,6 +192,11 @@ func (w *world) deliver(from *site, f *sip.Flow, b []byte) {
 		return
 	}
 	w.mu.Lock()
+	if f.Foreign != "" && m.IsRequest() {
+		w.mu.Unlock()
+		w.acme.take(from, f, m)
+		return
+	}
 	if f.Partner == "" {
 		if m.Status() >= 200 {
 			w.heard[m.CallID()] = append(w.heard[m.CallID()], m)
@@ -303,6 +312,9 @@ func (v *view) Up() bool {
 
 func (v *view) Report(user roam.UserID, at roam.Location, _ string, done func(roam.Location, error)) {
 	v.mu.Lock()
+	if at.Epoch == 0 {
+		at.Epoch = max(v.floor[user]+1, roam.Epoch(time.Now().UnixMicro()))
+	}
 	ok := !v.away && !(v.mute && v.lost) && (at.Epoch > v.floor[user] || at.Epoch == v.floor[user] && at.Office == v.at[user].Office)
 	if ok {
 		v.at[user], v.floor[user] = at, at.Epoch
@@ -372,6 +384,7 @@ type phone struct {
 	nonce    string
 	nc       int
 	last     *sip.Message
+	auth     string // Authorization of the last REGISTER
 
 	transport  roam.Transport // 0: UDP
 	digestURI  string         // "": uri
@@ -479,6 +492,7 @@ func (p *phone) register() int {
 		if p.nonce != "" {
 			authorization = p.authorization()
 		}
+		p.auth = authorization
 		res := p.send(p.text(authorization))
 		if res.Status() != 401 || try == 2 || p.nonce != "" && !strings.Contains(string(res.Value(sip.WWWAuthenticate)), "stale=true") {
 			return res.Status()

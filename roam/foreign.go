@@ -24,6 +24,12 @@ func (f *Foreign) Longest() time.Duration {
 	return f.Expires.D()
 }
 
+// Mirror is how a visited office is bound at a foreign home for one device.
+type Mirror struct {
+	Device  Device `json:"dev,omitempty"`
+	Contact string `json:"contact"`
+}
+
 // Net is an address, "10.0.0.5", or a network of them, "10.0.0.0/24".
 type Net struct{ netip.Prefix }
 

@@ -69,6 +69,8 @@ type Card struct {
 	Key       []byte    `json:"key,omitempty"`     // Ed25519 public key, checks tickets and sig
 	Visitor   *Location `json:"visitor,omitempty"` // of the user asked about, where he was a visitor: a hint
 	Home      *Card     `json:"home,omitempty"`    // of that visitor: his home office, as we know it
+	Foreign   bool      `json:"foreign,omitempty"` // no siproam: what is known of it is our own configuration
+	Mirrors   []Mirror  `json:"mirrors,omitempty"` // of that visitor, whose home is foreign
 }
 
 // Transport is a SIP transport.

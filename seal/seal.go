@@ -8,6 +8,8 @@ package seal
 
 import (
 	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"strings"
@@ -66,6 +68,16 @@ func Verify(public []byte, kind byte, s string, now time.Time) ([]byte, bool) {
 		return nil, false
 	}
 	return said[1+untilLen : len(said) : len(said)], true
+}
+
+// Mark is a short text of payload that nobody without the seed can make: always the same one, so that nothing need be
+// kept of it.
+func (s *Signer) Mark(kind byte, payload []byte) string {
+	mac := hmac.New(sha256.New, s.key.Seed())
+	mac.Write([]byte("siproam mark 1\x00"))
+	mac.Write([]byte{kind})
+	mac.Write(payload)
+	return text.EncodeToString(mac.Sum(nil)[:18])
 }
 
 // signed is what the signature covers. The prefix keeps our signatures apart from

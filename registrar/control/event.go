@@ -45,6 +45,7 @@ type (
 	Located struct {
 		Card   roam.Card      // home's
 		Former *roam.Location // of the office that had the user, when it is neither we nor home (340)
+		Left   string         // as in Legal
 		Why    roam.Refusal
 	}
 	// Queried answers Query: what home said of the credentials (150).
@@ -54,7 +55,8 @@ type (
 		Ticket  roam.Ticket
 		Profile *roam.Profile
 		Silence Silence
-		Silent  bool // home was not heard: as Legal has it
+		Silent  bool          // home was not heard: as Legal has it
+		Granted time.Duration // by a foreign home, which has recorded the visit, too
 	}
 	// Legal begins or renews a visit: home has called the credentials good.
 	Legal struct {
@@ -64,7 +66,9 @@ type (
 		Ticket  roam.Ticket
 		Profile *roam.Profile
 		Silence Silence
-		Silent  bool // home was not heard: only who is here may stay, and home is told later
+		Silent  bool          // home was not heard: only who is here may stay, and home is told later
+		Granted time.Duration // as in Queried
+		Left    string        // of a foreign home's: the Contact that Former had there
 	}
 	// Allocated answers Allocate (d, h).
 	Allocated struct{ Why roam.Refusal }

@@ -33,7 +33,7 @@ func (q Inquiry) Step(_ time.Time, ev Event, out []Action) (Inquiry, []Action, *
 		if ev.Why != roam.OK {
 			return q, append(out, Answer{Tx: q.req.Tx, Why: ev.Why}), nil
 		}
-		return q, out, &Legal{Register: q.req, Card: q.at.Card, Former: q.at.Former, Ticket: ev.Ticket, Profile: ev.Profile, Silence: ev.Silence, Silent: ev.Silent}
+		return q, out, &Legal{Register: q.req, Card: q.at.Card, Former: q.at.Former, Ticket: ev.Ticket, Profile: ev.Profile, Silence: ev.Silence, Silent: ev.Silent, Granted: ev.Granted, Left: q.at.Left}
 	}
 	return q, out, nil
 }

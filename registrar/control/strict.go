@@ -103,7 +103,9 @@ func (h Home) returned(now time.Time, err error, out []Action) (Home, []Action) 
 }
 
 // told is Home's, of a visit.
-func (v *Visit) told() bool { return !v.Office.Strict || v.said == v.Location.Epoch }
+func (v *Visit) told() bool {
+	return !v.Office.Strict || v.said == v.Location.Epoch && !v.unplaced()
+}
 
 // publish tells R of c, which stands. When it is on disk, was is what stood there before.
 func (v Visit) publish(c visiting, was *Stay, why string, out []Action) (Visit, []Action) {
@@ -114,6 +116,9 @@ func (v Visit) publish(c visiting, was *Stay, why string, out []Action) (Visit, 
 
 // reported is R's answer. With a newer location there the user has gone on meanwhile, and a notice is on its way.
 func (v Visit) reported(now time.Time, ev Reported, out []Action) (Visit, []Action) {
+	if v.Home.Foreign {
+		v, ev, out = v.placed(now, ev, out)
+	}
 	held := ev.Err == nil && ev.Location.Epoch >= v.Location.Epoch
 	if held {
 		v.said = v.Location.Epoch

@@ -56,6 +56,9 @@ func (v *Visit) over(now time.Time, asked time.Time) *Unrecorded {
 
 // takeBack is what is left of a visit that never was, but that home may have recorded: its end is owed.
 func (v *Visit) takeBack(now time.Time, to Stay) Stay {
+	if to.Home.Foreign { // nobody but the phone can end it there, and it ends soon
+		return Stay{Gone: v.Gone}
+	}
 	owes := v.over(now, latest(to.Contacts))
 	if owes != nil {
 		owes.Next = now

@@ -15,6 +15,9 @@ type Visit struct {
 	Stay   // as the disk has it, but for drift and refreshes
 	now    *visiting
 	said   roam.Epoch // R was seen to hold Location; see told
+
+	former *roam.Location // of a foreign home's: who is told once R has drawn the epoch
+	left   string         // and the Contact it had at home
 }
 
 // Stay is what is saved of a visit: one row a device, one versioned JSON value.
@@ -135,7 +138,9 @@ func (v Visit) Step(now time.Time, ev Event, out []Action) (Visit, []Action) {
 
 // legal begins, renews or, with nothing left bound, ends the visit.
 func (v Visit) legal(now time.Time, l Legal, out []Action) (Visit, []Action) {
-	if v.Gone != nil && v.Gone.Epoch > l.Ticket.Epoch {
+	if l.Card.Foreign { // it draws no epochs: who was found legal last is the newest
+		l.Ticket.Epoch = v.Ticket.Epoch
+	} else if v.Gone != nil && v.Gone.Epoch > l.Ticket.Epoch {
 		return v, append(out, Answer{Tx: l.Tx, Why: roam.Moved})
 	}
 	if v.Repeats(now, &l.Register) {
@@ -216,6 +221,9 @@ func (v Visit) unasked(now time.Time, c visiting, cs []Contact, refreshes bool, 
 
 // record sends the registration message (160).
 func (v Visit) record(now time.Time, c visiting, out []Action) (Visit, []Action) {
+	if c.to.Home.Foreign {
+		return v.mirrored(now, c, out)
+	}
 	c.stage = recording
 	v.now = &c
 	return v, append(out, c.to.message(now))
@@ -224,7 +232,7 @@ func (v Visit) record(now time.Time, c visiting, out []Action) (Visit, []Action)
 // leave ends the visit: home is told, unless the office keeps such things to itself (M13).
 func (v Visit) leave(now time.Time, c visiting, out []Action) (Visit, []Action) {
 	c.what = leave
-	if v.Office.Quiet {
+	if v.Office.Quiet && !c.to.Home.Foreign {
 		c.to.Owes = nil
 		return v.save(c, out)
 	}
@@ -274,6 +282,9 @@ func (v Visit) recorded(now time.Time, ev Recorded, out []Action) (Visit, []Acti
 	}
 	if !v.told() {
 		return v.publish(c, nil, "repaired", out)
+	}
+	if v.unplaced() {
+		out = append(out, Report{v.Location, "repaired"})
 	}
 	return v, v.wake(append(out, Answer{Tx: c.tx, Location: v.Location}))
 }

@@ -22,7 +22,7 @@ func (v Visit) saved(now time.Time, err error, out []Action) (Visit, []Action) {
 		return v.unsaved(now, out)
 	}
 	v.Stay, v.now = c.to, nil
-	if v.Office.Strict && c.tx != 0 && v.Location.Epoch > 0 && (c.what == begin || c.what == leave && !v.Office.Quiet) {
+	if v.Office.Strict && c.tx != 0 && v.tells() && (c.what == begin || c.what == leave && !v.quiet()) {
 		return v.publish(*c, &was, purposes[c.what], out)
 	}
 	return v.ended(now, c, &was, out)
@@ -33,7 +33,7 @@ var purposes = [...]string{begin: "registered", leave: "de-registered", obey: "s
 
 // ended is what follows when c is over and was is what stood before: who waits has an answer, others hear of it.
 func (v Visit) ended(now time.Time, c *visiting, was *Stay, out []Action) (Visit, []Action) {
-	report := c.stage != publishing && v.Owes == nil && v.Location.Epoch > 0
+	report := c.stage != publishing && v.Owes == nil && v.tells()
 	answer := Answer{Tx: c.tx, Why: c.refused, Location: v.Location, Changed: c.refused == roam.OK && was != nil}
 	switch c.what {
 	case begin: // 190, 500
@@ -41,12 +41,12 @@ func (v Visit) ended(now time.Time, c *visiting, was *Stay, out []Action) (Visit
 			out = append(out, Report{v.Location, purposes[begin]})
 		}
 		out = append(out, answer)
-		if f := c.legal.Former; f != nil && v.Owes == nil && answer.Changed { // 370: to G1
+		if f := c.legal.Former; f != nil && v.Owes == nil && answer.Changed && !v.Home.Foreign { // 370: to G1
 			out = append(out, Supersede{To: f.Registrar, Device: v.Device, Epoch: v.Ticket.Epoch, Location: v.Location, Proof: v.Proof})
 		}
 	case leave:
 		out = append(out, Release{v.User, v.Device, v.Location})
-		if report && !v.Office.Quiet {
+		if report && !v.quiet() {
 			out = append(out, Report{v.Location, purposes[leave]})
 		}
 		out = append(out, answer)
@@ -87,6 +87,9 @@ func (v Visit) unsaved(now time.Time, out []Action) (Visit, []Action) {
 	v.now = nil
 	return v, v.wake(append(out, Answer{Tx: c.tx, Why: roam.NoCapacity}))
 }
+
+// tells says that R is to hear of our location.
+func (v *Visit) tells() bool { return v.Location.Epoch > 0 || v.unplaced() }
 
 func (v Visit) end(out []Action) (Visit, []Action) {
 	v.now = nil

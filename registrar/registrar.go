@@ -179,6 +179,7 @@ func (s *Server) configure(cfg Config) {
 	s.guard.Lifetime = max(5*time.Minute, 2*cfg.Expires.D())
 	o := s.office
 	o.Here = roam.Location{Office: cfg.Card.Office, Switch: cfg.Card.Switch, Registrar: cfg.Card.Registrar}
+	o.Ticket = max(2*cfg.Max.D(), cfg.HomeSilent.ResendFor.D())
 	o.Quiet = cfg.Offline == "keep"
 	o.Many, o.Contacts, o.Max, o.Strict = cfg.Devices != "one", cfg.Contacts, cfg.Max.D(), cfg.Strict
 	for _, u := range s.users {

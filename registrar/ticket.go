@@ -22,7 +22,7 @@ type ticketDoc struct {
 
 // sign gives t's proof. A ticket lives as long as a visit may go unrecorded, or be remembered.
 func (s *Server) sign(kind byte, t roam.Ticket) roam.Ticket {
-	t.Until = s.loop.Now().Add(max(2*s.cfg.Max.D(), s.cfg.HomeSilent.ResendFor.D())).Truncate(time.Millisecond)
+	t.Until = s.loop.Now().Add(s.office.Ticket).Truncate(time.Millisecond)
 	b, err := json.Marshal(ticketDoc{docVersion, t})
 	if err != nil { // strings, numbers and a time: cannot be
 		panic("registrar: ticket: " + err.Error())

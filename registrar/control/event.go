@@ -222,6 +222,7 @@ type Office struct {
 	Quiet    bool                   // home is not told that a visitor went offline: its record expires (M13)
 	Strict   bool                   // a 200 to a move waits for R, see strict.go
 	Contacts int                    // bindings a user may have; 0: 5
+	Ticket   time.Duration          // how long a ticket lives
 	Max      time.Duration          // the longest expiry; tombstones live twice as long. 0: 1 h
 	Equal    func(a, b string) bool // Contact URIs, RFC 3261 19.1.4; nil: as text
 }
@@ -239,6 +240,9 @@ func (o *Office) equal(a, b string) bool {
 
 func (o *Office) contacts() int       { return or(o.Contacts, 5) }
 func (o *Office) keep() time.Duration { return 2 * or(o.Max, time.Hour) }
+
+// remember is how long home knows what is over: as long as somebody may have a ticket of it.
+func (o *Office) remember() time.Duration { return max(o.keep(), o.Ticket) }
 
 func or[T int | time.Duration](v, otherwise T) T {
 	if v == 0 {

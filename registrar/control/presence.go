@@ -15,6 +15,7 @@ type Kept struct {
 	Left     []Left        `json:"left,omitempty"`
 	Owed     []Debt        `json:"owed,omitempty"`
 	Takes    []Take        `json:"takes,omitempty"`
+	Floor    roam.Epoch    `json:"floor,omitempty"` // tickets up to it are old, of whom nothing else is known any more
 }
 
 // Presence is one device at one office: its bindings here, or the one contact that a visited office gave.
@@ -27,7 +28,8 @@ type Presence struct {
 	Contacts  []Contact     `json:"contacts"`
 }
 
-// Left is a device that is registered at Office no more. Tickets up to Epoch are old, and its
+// Left is a device that is registered at Office no more. Tickets up to Epoch are old for as long as one lives: who was
+// left cannot call him back. And its
 // refreshes are refused while what superseded it lives.
 type Left struct {
 	Device roam.Device   `json:"device,omitempty"`
@@ -70,6 +72,9 @@ func (k *Kept) clone(now time.Time) Kept {
 	c.At = cloneAt(k.At)
 	c.Left = slices.DeleteFunc(slices.Clone(k.Left), func(l Left) bool { return !now.Before(l.Until) })
 	if n := len(c.Left) - mostLeft; n > 0 {
+		for _, l := range c.Left[:n] {
+			c.Floor = max(c.Floor, l.Epoch)
+		}
 		c.Left = c.Left[n:]
 	}
 	c.Owed = slices.DeleteFunc(slices.Clone(k.Owed), func(d Debt) bool { return !now.Before(d.Until) })
@@ -152,7 +157,7 @@ func (h *Home) displace(now time.Time, to *Kept, r *Register, p Presence) {
 	}
 	for _, e := range h.At[i].Contacts {
 		if e.CallID != r.CallID && !p.calls(e.CallID) {
-			to.Left = append(to.Left, Left{Device: p.Device, Office: p.Office, CallID: e.CallID, Epoch: p.Epoch, Until: now.Add(h.Office.keep())})
+			to.Left = append(to.Left, Left{Device: p.Device, Office: p.Office, CallID: e.CallID, Epoch: p.Epoch, Until: now.Add(h.Office.remember())})
 		}
 	}
 }
@@ -160,7 +165,7 @@ func (h *Home) displace(now time.Time, to *Kept, r *Register, p Presence) {
 // leave remembers that epoch ended q, and owes its office the notice.
 func (h *Home) leave(now time.Time, to *Kept, q Presence, epoch roam.Epoch) {
 	for _, c := range q.Contacts {
-		to.Left = append(to.Left, Left{Device: q.Device, Office: q.Office, CallID: c.CallID, Epoch: epoch, Until: now.Add(h.Office.keep())})
+		to.Left = append(to.Left, Left{Device: q.Device, Office: q.Office, CallID: c.CallID, Epoch: epoch, Until: now.Add(h.Office.remember())})
 	}
 	if q.Office != h.Office.Here.Office && len(q.Contacts) > 0 {
 		to.Owed = append(to.Owed, Debt{To: q.Registrar, Contact: q.Contacts[0].Target.URI, Device: q.Device, Epoch: epoch, Until: latest(q.Contacts)})

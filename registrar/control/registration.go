@@ -27,7 +27,7 @@ func (h Home) registration(now time.Time, r *Registration, out []Action) (Home, 
 	if c.Grant > 0 {
 		h.place(now, &to, Presence{Device: t.Device, Office: t.Office, Switch: r.Switch, Registrar: r.Registrar, Epoch: t.Epoch, Contacts: []Contact{c}})
 	} else {
-		over := Left{Device: t.Device, Office: t.Office, Epoch: t.Epoch, Until: now.Add(h.Office.keep())}
+		over := Left{Device: t.Device, Office: t.Office, Epoch: t.Epoch, Until: now.Add(h.Office.remember())}
 		if i < 0 { // never heard of; should the message that this takes back come yet, it is old
 			known := slices.ContainsFunc(to.Left, func(l Left) bool { return l.Device == over.Device && l.Epoch == over.Epoch && l.CallID == "" })
 			if over.Void = true; !known {
@@ -76,5 +76,6 @@ func (h *Home) old(t *roam.Ticket) bool {
 			return true
 		}
 	}
-	return false
+	i := h.find(t.Device, t.Office)
+	return t.Epoch <= h.Floor && (i < 0 || h.At[i].Epoch != t.Epoch)
 }

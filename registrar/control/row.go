@@ -32,6 +32,9 @@ func (k *Kept) AppendJSON(b []byte) []byte {
 	if len(k.Takes) > 0 {
 		b = appendAny(append(b, `,"takes":`...), k.Takes)
 	}
+	if k.Floor > 0 {
+		b = strconv.AppendUint(append(b, `,"floor":`...), uint64(k.Floor), 10)
+	}
 	return append(b, '}')
 }
 

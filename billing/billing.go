@@ -31,6 +31,9 @@ type Courier interface {
 	Acknowledged(ctx context.Context, kept func(ids []string) error) error
 }
 
+// Served says whether a user of ours was at another office at a time, by what we know ourselves; *registrar.Server's. It waits.
+type Served func(ctx context.Context, user roam.UserID, at roam.OfficeID, when time.Time) (bool, error)
+
 // version is roam.CDR's, in JSON.
 const version = 1
 
@@ -43,6 +46,7 @@ type Ledger struct {
 	loop    *loop.Loop
 	file    *store.File
 	courier Courier
+	served  Served
 	log     zerolog.Logger
 	held    func(roam.UserID) bool // see Hold
 
@@ -55,14 +59,18 @@ type Ledger struct {
 	calls atomic.Int64  // len(open)
 	wake  chan struct{} // one place: there is something to send
 
-	total *metric.Counter
+	total      *metric.Counter
+	trespasses *metric.Counter
+	seldom     metric.Seldom // for lines about these
+	senders    []string      // as they are counted; of the goroutine that receives
 }
 
 // New makes the ledger of office. f must have been opened with Schema.
-func New(office roam.OfficeID, l *loop.Loop, f *store.File, c Courier, m *metric.Set, log zerolog.Logger) *Ledger {
-	b := &Ledger{office: office, loop: l, file: f, courier: c, log: log.With().Str("part", "billing").Logger(),
+func New(office roam.OfficeID, l *loop.Loop, f *store.File, c Courier, served Served, m *metric.Set, log zerolog.Logger) *Ledger {
+	b := &Ledger{office: office, loop: l, file: f, courier: c, served: served, log: log.With().Str("part", "billing").Logger(),
 		held: func(roam.UserID) bool { return false }, filling: &group{}, open: map[uint64]int{}, wake: make(chan struct{}, 1)}
 	b.total = m.Counter("cdrs_total", "Charging records: written, failed, sent, acknowledged, received, repeated, refused.", "result")
+	b.trespasses = m.Trespasses()
 	m.Gauge("cdrs_pending", "Charging records that their home has not acknowledged.", []string{"home"}, b.pending)
 	m.Gauge("cdr_oldest_pending_timestamp_seconds", "When the oldest of these calls ended.", []string{"home"}, b.oldest)
 	return b

@@ -32,6 +32,11 @@ func (deaf) Receive(ctx context.Context, _ func(string, roam.OfficeID, []byte) e
 }
 func (deaf) Acknowledged(ctx context.Context, _ func([]string) error) error { <-ctx.Done(); return nil }
 
+// there is a registrar whose users are at south, and since the beginning of time.
+func there(_ context.Context, user roam.UserID, at roam.OfficeID, when time.Time) (bool, error) {
+	return strings.HasSuffix(string(user), "@north.example") && (at == "south" || at == "west" && when.Before(began.Add(time.Hour))), nil
+}
+
 // twice is a courier that repeats all it carries, and loses every third.
 type twice struct {
 	Courier
@@ -92,7 +97,7 @@ func opened(t *testing.T, office roam.OfficeID, path, addr string, wrap func(Cou
 	if wrap != nil {
 		c = wrap(c)
 	}
-	b := New(office, l, f, c, m, zerolog.Nop())
+	b := New(office, l, f, c, there, m, zerolog.Nop())
 	before(b)
 	second.Go(func() { l.Run(last) })
 	second.Go(func() { f.Run(last) })
@@ -418,6 +423,11 @@ func TestForged(t *testing.T) {
 		"not ended":           {change(func(c *roam.CDR) { c.End = time.Time{} }), "1 ", "south"},
 		"ended before it was": {change(func(c *roam.CDR) { c.End = c.Start.Add(-1) }), good.receipt(), "south"},
 		"another id":          {good, "2 " + good.ended, "south"},
+		"nobody of ours":      {change(func(c *roam.CDR) { c.User = "2001@south.example" }), good.receipt(), "south"},
+		"not there":           {change(func(c *roam.CDR) { c.Office = "east" }), good.receipt(), "east"},
+		"not there any more": {change(func(c *roam.CDR) {
+			c.Office, c.Start, c.Answered, c.End = "west", began.Add(2*time.Hour), began.Add(2*time.Hour), began.Add(3*time.Hour)
+		}), "1 " + stamp(began.Add(3*time.Hour)), "west"},
 		"of another's switch": {good, good.receipt(), "west/1"},
 	} {
 		before := b.count("refused")
@@ -430,8 +440,8 @@ func TestForged(t *testing.T) {
 	}
 	n := 0
 	b.each(ctx, `SELECT why FROM cdr_refused`, nil, func(why []byte) error { n++; return nil })
-	if n != 10 {
-		t.Errorf("%d put aside, want 10", n)
+	if n != 13 {
+		t.Errorf("%d put aside, want 13", n)
 	}
 	// The same record again, with an earlier end, of another office: nothing changes. A later end of the same does.
 	shorter, longer := change(func(c *roam.CDR) { c.End = c.End.Add(-time.Second) }), change(func(c *roam.CDR) { c.End = c.End.Add(time.Second) })

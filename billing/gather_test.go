@@ -184,7 +184,7 @@ func TestRecordsWaitForTheStore(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		l := loop.New(10, 10)
-		b := New("south", l, f, deaf{}, &metric.Set{}, zerolog.Nop())
+		b := New("south", l, f, deaf{}, there, &metric.Set{}, zerolog.Nop())
 		ctx, cancel := context.WithCancel(t.Context())
 		go l.Run(ctx)
 		defer cancel()

@@ -3,6 +3,9 @@ package billing
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/siproam/siproam/roam"
@@ -19,9 +22,19 @@ const (
 // good, so that the sender may forget it.
 func (b *Ledger) keep(ctx context.Context, receipt string, from roam.OfficeID, record []byte) error {
 	r, bad := received(receipt, from, b.office, record)
+	if bad == nil && r.office != string(b.office) { // else of a softswitch of ours
+		var err error
+		if bad, err = b.charges(ctx, &r); err != nil {
+			return err
+		}
+	}
 	if bad != nil {
 		b.total.Add(1, "refused")
-		b.log.Warn().Str("event", "cdr.refused").Str("from", string(from)).Err(bad).Msg("charging record refused")
+		name := b.sender(from)
+		b.trespasses.Add(1, name, "cdr")
+		if since, yes := b.seldom.Worth(time.Now(), name); yes {
+			b.log.Warn().Str("event", "cdr.refused").Str("from", string(from)).Err(bad).Uint64("before", since).Msg("charging record refused")
+		}
 		return b.change(ctx, false, func(tx store.Tx) error { return refuse(tx, receipt, from, record, bad) })
 	}
 	changed := false
@@ -37,6 +50,38 @@ func (b *Ledger) keep(ctx context.Context, receipt string, from roam.OfficeID, r
 		b.total.Add(1, "repeated")
 	}
 	return err
+}
+
+// errNotServed is a charge for a user whom that office did not serve.
+var errNotServed = errors.New("that office did not serve the user then")
+
+// charges says why the office of r may not charge for it: home's own record of where its user was decides.
+func (b *Ledger) charges(ctx context.Context, r *row) (bad, err error) {
+	start, err := time.Parse(layout, r.start)
+	if err != nil {
+		return err, nil
+	}
+	served, err := b.served(ctx, roam.UserID(r.user), roam.OfficeID(r.office), start)
+	if err == nil && !served {
+		bad = errNotServed
+	}
+	return bad, err
+}
+
+// mostSenders is how many names of senders are counted by themselves: the store's word for who sent a record is
+// anybody's who may write there.
+const mostSenders = 64
+
+// sender is from, for a label.
+func (b *Ledger) sender(from roam.OfficeID) string {
+	name, _, _ := strings.Cut(string(from), "/")
+	if !slices.Contains(b.senders, name) {
+		if len(b.senders) >= mostSenders || len(name) > 32 {
+			return "others"
+		}
+		b.senders = append(b.senders, name)
+	}
+	return name
 }
 
 // refuse keeps what is no record of ours for people to look at.

@@ -118,7 +118,7 @@ func (o *Office) wire(cfg Config) (err error) {
 	if o.relay, err = media.New(mediaConfig(cfg), o.metrics, o.log); err != nil {
 		return err
 	}
-	o.ledger = billing.New(cfg.Office, o.loop, o.file, o.routes, o.metrics, o.log)
+	o.ledger = billing.New(cfg.Office, o.loop, o.file, o.routes, o.served, o.metrics, o.log)
 	o.sw = softswitch.New(o.switchConfig(cfg), o.loop, o.layer, o.routes, o.relay, o.ledger, o.metrics, o.log)
 	if o.reg, err = registrar.New(registrarConfig(cfg, names, card), o.loop, o.layer, o.file, o.sw, o.routes, nil, o.metrics, o.log); err != nil {
 		return err
@@ -239,4 +239,9 @@ func names(cfg Config) []string {
 		}
 	}
 	return distinct
+}
+
+// served asks the registrar, which is made later than the ledger.
+func (o *Office) served(ctx context.Context, user roam.UserID, at roam.OfficeID, when time.Time) (bool, error) {
+	return o.reg.Served(ctx, user, at, when)
 }

@@ -36,7 +36,7 @@ func TestDocuments(t *testing.T) {
 			At:    []control.Presence{{Device: "urn:uuid:a", Office: "north", Switch: card.Switch, Registrar: card.Registrar, Epoch: 5, Contacts: []control.Contact{contact}}},
 			Left:  []control.Left{{Device: "urn:uuid:b", Office: "west", CallID: "d", Epoch: 4, Until: since}},
 			Owed:  []control.Debt{{To: partnerURI("west"), Contact: "sip:t@west.example", Device: "urn:uuid:b", Epoch: 5, Tries: 1, Until: since}},
-			Takes: []control.Take{{Device: "urn:uuid:b", At: since}}},
+			Takes: []control.Take{{Device: "urn:uuid:b", At: since}}, Been: []control.Been{{Office: "west", From: 1795360443000, To: 1795360503000}}, Floor: 3},
 		"visit.json": &visitDoc{Stay: control.Stay{Version: 1, Home: card, Ticket: ticket, Proof: "p", Profile: profile, Contacts: []control.Contact{contact}, Location: location,
 			Gone: &control.Gone{Epoch: 6, Location: location, Until: since}, Owes: &control.Unrecorded{Tries: 1, Until: since}}, Token: "t", CallID: "m", CSeq: 3},
 		"office-card.json": &card,

@@ -16,9 +16,12 @@ func TestEndedStaysEnded(t *testing.T) {
 		ok(w, w.registers(o, p.request(o, grant)), roam.OK)
 	}
 	for name, since := range map[string]func(w *world, p *phone){
-		"said goodbye":                 func(w *world, p *phone) { ok(w, w.registers("west", p.request("west", 0)), roam.OK) },
-		"went on":                      func(w *world, p *phone) { carried(w, p, "south", time.Hour) },
-		"went on, and said goodbye":    func(w *world, p *phone) { carried(w, p, "south", time.Hour); ok(w, w.registers("south", p.request("south", 0)), roam.OK) },
+		"said goodbye": func(w *world, p *phone) { ok(w, w.registers("west", p.request("west", 0)), roam.OK) },
+		"went on":      func(w *world, p *phone) { carried(w, p, "south", time.Hour) },
+		"went on, and said goodbye": func(w *world, p *phone) {
+			carried(w, p, "south", time.Hour)
+			ok(w, w.registers("south", p.request("south", 0)), roam.OK)
+		},
 		"went home, and was forgotten": func(w *world, p *phone) { carried(w, p, "north", time.Hour) },
 		"released": func(w *world, _ *phone) {
 			w.send(place{office: "north"}, Offline{All: true, Next: w.draw()})

@@ -151,7 +151,12 @@ func (h Home) due(now time.Time, ev Due, out []Action) (Home, []Action) {
 	if !ended {
 		return h, h.wake(out)
 	}
-	to.At = slices.DeleteFunc(to.At, func(p Presence) bool { return len(p.Contacts) == 0 })
+	to.At = slices.DeleteFunc(to.At, func(p Presence) bool {
+		if len(p.Contacts) == 0 {
+			h.over(now, &to, &p)
+		}
+		return len(p.Contacts) == 0
+	})
 	h.relocate(now, &to, device, ev.Next)
 	return h.save(&change{device: device, to: to, why: "expired"}, out)
 }

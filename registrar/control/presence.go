@@ -15,6 +15,7 @@ type Kept struct {
 	Left     []Left        `json:"left,omitempty"`
 	Owed     []Debt        `json:"owed,omitempty"`
 	Takes    []Take        `json:"takes,omitempty"`
+	Been     []Been        `json:"been,omitempty"`
 	Floor    roam.Epoch    `json:"floor,omitempty"` // tickets up to it are old, of whom nothing else is known any more
 }
 
@@ -129,6 +130,9 @@ func (h *Home) place(now time.Time, to *Kept, p Presence) {
 	for _, q := range to.At {
 		switch {
 		case q.Device == p.Device && q.Office == p.Office:
+			if q.Epoch != p.Epoch {
+				h.over(now, to, &q)
+			}
 		case h.Office.ends(p.Device, p.Office, q.Device, q.Office):
 			h.leave(now, to, q, p.Epoch)
 		default:
@@ -167,6 +171,7 @@ func (h *Home) leave(now time.Time, to *Kept, q Presence, epoch roam.Epoch) {
 	for _, c := range q.Contacts {
 		to.Left = append(to.Left, Left{Device: q.Device, Office: q.Office, CallID: c.CallID, Epoch: epoch, Until: now.Add(h.Office.remember())})
 	}
+	h.over(now, to, &q)
 	if q.Office != h.Office.Here.Office && len(q.Contacts) > 0 {
 		to.Owed = append(to.Owed, Debt{To: q.Registrar, Contact: q.Contacts[0].Target.URI, Device: q.Device, Epoch: epoch, Until: latest(q.Contacts)})
 	}

@@ -35,6 +35,7 @@ func (h Home) registration(now time.Time, r *Registration, out []Action) (Home, 
 			}
 			return h.accept(now, change{tx: r.Tx, device: t.Device, to: to, drift: !known}, r.Away, out)
 		}
+		h.over(now, &to, &to.At[i])
 		to.At = slices.Delete(to.At, i, i+1)
 		to.Left = append(to.Left, over)
 	}

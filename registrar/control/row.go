@@ -32,6 +32,13 @@ func (k *Kept) AppendJSON(b []byte) []byte {
 	if len(k.Takes) > 0 {
 		b = appendAny(append(b, `,"takes":`...), k.Takes)
 	}
+	for i := range k.Been {
+		b = append(b, next(i, `,"been":[`)...)
+		b = k.Been[i].appendJSON(b)
+	}
+	if len(k.Been) > 0 {
+		b = append(b, ']')
+	}
 	if k.Floor > 0 {
 		b = strconv.AppendUint(append(b, `,"floor":`...), uint64(k.Floor), 10)
 	}

@@ -51,6 +51,8 @@ func TestRow(t *testing.T) {
 		if rnd.Intn(2) == 0 {
 			k.Left = []Left{{Device: roam.Device(text()), CallID: text(), Epoch: 4, Until: k.Location.Since}}
 			k.Owed = []Debt{{To: text(), Contact: text(), Epoch: 5, Tries: 1, Until: k.Location.Since}}
+			k.Floor = 7
+			k.Been = []Been{{roam.OfficeID(text()), 5, 6}, {"west", 7, 1795360443000}}
 			k.Takes = []Take{{Device: "d", At: k.Location.Since}}
 		}
 		want, err := json.Marshal(&k)

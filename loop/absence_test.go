@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -52,4 +53,31 @@ func TestLateTimers(t *testing.T) {
 			t.Errorf("got %v, want %v", at, want)
 		}
 	})
+}
+
+// TestAskedAgain: a question whose time passed while the process stood still is asked once more; one that was only slow is not.
+func TestAskedAgain(t *testing.T) {
+	for late, want := range map[time.Duration]int{0: 1, 10 * time.Second: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			l := New(8, 1)
+			stop := run(t, l)
+			asked, answered := 0, 0
+			l.Post(func() {
+				Ask(l, time.Second, func(ctx context.Context) (int, error) {
+					asked++
+					<-ctx.Done()
+					if asked == 1 {
+						time.Sleep(late)
+					}
+					return 0, ctx.Err()
+				}, func(int, error) { answered++ })
+			})
+			time.Sleep(20 * time.Second)
+			synctest.Wait()
+			stop()
+			if asked != want || answered != 1 {
+				t.Errorf("%v late: asked %d times, answered %d times, want %d and 1", late, asked, answered, want)
+			}
+		})
+	}
 }

@@ -211,7 +211,8 @@ func (l *Loop) Now() time.Time { return l.now }
 // EachTurn calls fn at the end of every turn: one sendmmsg for what the turn wrote.
 func (l *Loop) EachTurn(fn func()) { l.turns = append(l.turns, fn) }
 
-// Ask runs question away from the loop, at most for d, and then done on the loop, once.
+// Ask runs question away from the loop, at most for d, and then done on the loop, once. A question that ran out of
+// time because nobody was there (absence) is asked once more, so it must be one that may be.
 func Ask[T any](l *Loop, d time.Duration, question func(context.Context) (T, error), done func(T, error)) {
 	select {
 	case l.asks <- struct{}{}:
@@ -220,10 +221,18 @@ func Ask[T any](l *Loop, d time.Duration, question func(context.Context) (T, err
 		return
 	}
 	go func() { // ends with question, which ctx bounds
-		ctx, cancel := context.WithTimeout(context.Background(), d)
-		defer cancel()
-		v, err := question(ctx)
+		began := time.Now()
+		v, err := ask(d, question)
+		if err != nil && time.Since(began) > d+absence {
+			v, err = ask(d, question)
+		}
 		<-l.asks
 		l.Deliver(func() { done(v, err) })
 	}()
+}
+
+func ask[T any](d time.Duration, question func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return question(ctx)
 }

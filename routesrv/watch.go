@@ -46,10 +46,17 @@ func (s *Store) saw(ctx context.Context, name string, start time.Time, err error
 	if name != "xread" && name != "xreadgroup" { // these wait for something to happen
 		s.seconds.Observe(time.Since(start).Seconds(), name)
 	}
-	if away(err) && context.Cause(ctx) != context.Canceled && s.up.CompareAndSwap(true, false) {
+	switch {
+	case !away(err) || context.Cause(ctx) == context.Canceled:
+	case time.Since(start) > absent: // it is we who were away: watch finds out
+		signal(s.kick)
+	case s.up.CompareAndSwap(true, false):
 		signal(s.kick)
 	}
 }
+
+// absent is longer than any command waits for R: a process that was stopped meanwhile.
+const absent = patience + time.Second
 
 // away says that err means a Redis that cannot be reached or cannot serve now; any other
 // error is an answer.

@@ -158,7 +158,7 @@ func (c *Call) lost(l *Leg, res *sip.Message) {
 	if slices.ContainsFunc(c.bs, func(o *Leg) bool { return !o.over }) {
 		return
 	}
-	if c.alone(l) && !l.rang && c.asksAgain(l) {
+	if c.alone(l) && (!l.rang || l.code == 302) && c.asksAgain(l) { // 302: it rang, and the phone went elsewhere
 		c.again(res)
 		return
 	}

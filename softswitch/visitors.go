@@ -39,8 +39,9 @@ func (s *Switch) allocateUser(line roam.Line) roam.Refusal {
 	return roam.OK
 }
 
-// Release is registrar.Switch's (260, 480): the device no longer counts. Calls in progress go on.
+// Release is registrar.Switch's (260, 480): the device no longer counts. Calls in progress go on, those that ring follow it.
 func (s *Switch) Release(user roam.UserID, device roam.Device, gone roam.Location) {
+	s.follow(user, device, gone)
 	devices := s.visitors[user]
 	delete(devices, device)
 	line, found := s.dir.Line(user)

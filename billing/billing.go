@@ -193,6 +193,15 @@ func (b *Ledger) finish(g *group, err error) {
 	}
 }
 
+// Written is when the file of this office was last known to be written; before Run. Zero: never.
+func (b *Ledger) Written(ctx context.Context) (at time.Time, err error) {
+	err = b.each(ctx, `SELECT at FROM cdr_alive`, nil, func(text []byte) (err error) {
+		at, err = time.Parse(layout, string(text))
+		return err
+	})
+	return at, err
+}
+
 // Run sends what is unsent and receives what is ours, until ctx ends.
 func (b *Ledger) Run(ctx context.Context) error {
 	if err := b.closeOpen(ctx); err != nil && ctx.Err() == nil {

@@ -15,6 +15,7 @@ import (
 const (
 	refusedKept = 10_000          // newest rows of cdr_refused
 	aliveEvery  = 5 * time.Second // so exact is the end of a call that a crash cut off
+	idleEvery   = time.Minute     // so exact is what Written says while there are no calls
 	cutOff      = 41              // Q.850, temporary failure
 )
 
@@ -95,16 +96,18 @@ func refuse(tx store.Tx, receipt string, from roam.OfficeID, record []byte, why 
 	return err
 }
 
-// stayAlive notes now and then that we run, while calls are up.
+// stayAlive notes now and then that we run, more often while calls are up.
 func (b *Ledger) stayAlive(ctx context.Context) {
 	tick := time.NewTicker(aliveEvery)
 	defer tick.Stop()
+	var noted time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			if b.calls.Load() > 0 {
+			if b.calls.Load() > 0 || now.Sub(noted) >= idleEvery {
+				noted = now
 				b.change(ctx, false, func(tx store.Tx) error {
 					_, err := tx.Exec(`INSERT INTO cdr_alive VALUES (1, ?) ON CONFLICT DO UPDATE SET at = excluded.at`, stamp(now))
 					return err
@@ -117,11 +120,8 @@ func (b *Ledger) stayAlive(ctx context.Context) {
 // closeOpen ends the records that an earlier run left open: at the last time that it is
 // known to have run, since nobody may be charged for more.
 func (b *Ledger) closeOpen(ctx context.Context) error {
-	var alive time.Time
-	if err := b.each(ctx, `SELECT at FROM cdr_alive`, nil, func(text []byte) (err error) {
-		alive, err = time.Parse(layout, string(text))
-		return err
-	}); err != nil {
+	alive, err := b.Written(ctx)
+	if err != nil {
 		return err
 	}
 	first := rowOf(0, b.file.Boot()) // of this run
@@ -136,7 +136,7 @@ func (b *Ledger) closeOpen(ctx context.Context) error {
 	}); err != nil || len(rows) == 0 {
 		return err
 	}
-	err := b.change(ctx, true, func(tx store.Tx) error {
+	err = b.change(ctx, true, func(tx store.Tx) error {
 		if err := replaceAll(tx, rows, b.file.Boot()); err != nil {
 			return err
 		}

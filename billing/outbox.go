@@ -130,11 +130,12 @@ func markSent(tx store.Tx, gone []row, now time.Time) error {
 // acknowledged closes what homes have kept.
 func (b *Ledger) acknowledged(ctx context.Context, receipts []string) error {
 	var closed int64
+	now := stamp(time.Now())
 	err := b.change(ctx, true, func(tx store.Tx) error {
 		closed = 0
 		for _, text := range receipts {
 			id, ended := readReceipt(text)
-			n, err := tx.Exec(`UPDATE cdr SET state = 'kept' WHERE id = ? AND ended = ? AND state IN ('outbox', 'sent')`, id, ended)
+			n, err := tx.Exec(`UPDATE cdr SET state = 'kept', due = ? WHERE id = ? AND ended = ? AND state IN ('outbox', 'sent')`, now, id, ended)
 			if err != nil {
 				return err
 			}

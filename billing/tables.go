@@ -40,7 +40,7 @@ CREATE TABLE cdr (
 	start  TEXT NOT NULL,
 	ended  TEXT NOT NULL,             -- '' while the call is up
 	boot   INTEGER NOT NULL,          -- which run of this office wrote it
-	due    TEXT NOT NULL DEFAULT '',  -- when it is sent again, of a sent one
+	due    TEXT NOT NULL DEFAULT '',  -- when it is sent again, of a sent one; when that was acknowledged, of a kept one
 	tries  INTEGER NOT NULL DEFAULT 0,
 	record TEXT NOT NULL              -- roam.CDR as JSON
 ) STRICT;
@@ -77,6 +77,8 @@ DELETE FROM cdr WHERE ended = '';
 CREATE VIEW cdr_now AS SELECT value->>'$.id' AS id, 'up' AS state, value->>'$.office' AS office, value->>'$.home' AS home,
 	value->>'$.user' AS user, start, '' AS ended, value AS record FROM cdr_up, json_each(records);
 CREATE VIEW calls AS SELECT ` + columns + ` FROM cdr UNION ALL SELECT ` + columns + ` FROM cdr_now ORDER BY start DESC, id DESC;
+`, `
+CREATE INDEX cdr_kept ON cdr (home, due) WHERE state = 'kept';
 `}}
 
 // layout is how times stand in the tables.

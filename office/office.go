@@ -123,8 +123,18 @@ func (o *Office) wire(cfg Config) (err error) {
 	if o.reg, err = registrar.New(registrarConfig(cfg, names, card), o.loop, o.layer, o.file, o.sw, o.routes, nil, o.metrics, o.log); err != nil {
 		return err
 	}
-	o.routes.Owned(o.reg.Owned, nil)
 	o.ledger.Hold(o.reg.Provisional)
+	o.routes.Owned(o.reg.Owned, o.reg.Ahead)
+	o.routes.Guests(o.reg.Guests)
+	o.routes.Probe(o.reg.Answers)
+	o.routes.OnReturn(o.reg.Returned)
+	o.routes.OnLost(o.ledger.Lost)
+	written, err := o.ledger.Written(context.Background())
+	if err != nil {
+		return err
+	}
+	o.reg.Since(written)
+	o.reg.OnStarted(o.ledger.Again)
 	if err := o.recall(context.Background()); err != nil {
 		return err
 	}
@@ -153,6 +163,7 @@ func (o *Office) mux() *transaction.Mux {
 	}
 	m.Handle(sip.NOTIFY, "reg", o.reg)
 	m.Handle(sip.NOTIFY, "ua-profile", o.reg)
+	m.Handle(sip.NOTIFY, "roam-start", o.reg)
 	for _, method := range []sip.Method{sip.INVITE, sip.MESSAGE, sip.INFO} {
 		m.Handle(method, "", o.sw)
 	}

@@ -85,7 +85,7 @@ func answered(b []byte) (a answer, ok bool) {
 	return a, a.code >= 200
 }
 
-// tortured is three offices of which north is example.com, too, and the final answers it gives to who is no phone of pair.
+// tortured is three offices of which north is example.com, too, and the final answers it gives to who is no phone of pair and no office.
 func tortured(t *testing.T) (x *three, good *pair, answers chan answer) {
 	t.Helper()
 	x = startThree(t, func(c *office.Config) {
@@ -99,7 +99,7 @@ func tortured(t *testing.T) (x *three, good *pair, answers chan answer) {
 		return far == good.a.conn.LocalAddr().String() || far == good.b.conn.LocalAddr().String()
 	}
 	t.Cleanup(x.office("north").Tap(func(f *sip.Flow, sent bool, b []byte) {
-		if a, ok := answered(b); sent && ok && !ours(f) {
+		if a, ok := answered(b); sent && ok && f.Partner == "" && !ours(f) {
 			answers <- a
 		}
 	}))

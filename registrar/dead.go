@@ -13,7 +13,7 @@ import (
 // before the next phone comes.
 const (
 	refusedFor = 3 * time.Second
-	heardFor   = 20 * time.Second // a sign of life stands 15 s, and is looked at every 5 s
+	heardFor   = 12 * time.Second // a sign of life stands 9 s, and is looked at every 3 s
 )
 
 // acquaintance is what we have seen of an office ourselves. The loop's.
@@ -38,6 +38,7 @@ func (s *Server) noted(o roam.OfficeID, err error) {
 	switch {
 	case err == nil:
 		a.heard, a.refused = s.loop.Now(), time.Time{}
+	case s.loop.Now().Sub(s.started) < refusedFor: // who starts with us does not listen yet
 	case errors.Is(err, roam.NotRegistered) || errors.Is(err, roam.NoRoute):
 		a.refused = s.loop.Now()
 	}

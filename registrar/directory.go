@@ -61,6 +61,9 @@ func (s *Server) lineOf(u *subscriber) roam.Line {
 			away = append(away, roam.Target{Office: p.Office, URI: p.Switch, Q: 1000, Device: p.Device})
 		}
 	}
+	if at := s.maybe(u); at != nil && !slices.ContainsFunc(away, func(t roam.Target) bool { return t.Office == at.Office }) {
+		away = append(away, roam.Target{Office: at.Office, URI: at.Switch, Q: 1000})
+	}
 	line.Targets = append(s.best(here), away...)
 	return line
 }
@@ -146,6 +149,29 @@ func (s *Server) Owned(after roam.UserID, most int) []roam.Owned {
 	}
 	if len(s.mirrored) > 0 {
 		page = s.withForeign(page, after, most)
+	}
+	return page
+}
+
+// Guests is routesrv's repair: what R should hold of our visitors, in order of UserID, as their homes told us.
+func (s *Server) Guests(after roam.UserID, most int) (page []roam.Owned) {
+	ids := make([]roam.UserID, 0, len(s.visitors))
+	for id := range s.visitors {
+		if id > after {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		at := roam.Location{}
+		for _, v := range s.visitors[id] {
+			if st := &v.visit.Stay; st.Serving() && st.Owes == nil && st.Location.Epoch > at.Epoch {
+				at = st.Location
+			}
+		}
+		if page = append(page, roam.Owned{User: id, At: at}); len(page) == most {
+			break
+		}
 	}
 	return page
 }

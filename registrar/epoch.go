@@ -16,6 +16,9 @@ type epochs struct {
 	last, ceiling roam.Epoch
 }
 
+// issued has every epoch from now on be above e, which we have issued: our file may be older than that.
+func (s *Server) issued(e roam.Epoch) { s.epochs.last = max(s.epochs.last, e) }
+
 // draw is the next epoch. The ceiling is written before the row of any move that uses
 // it, since the store keeps the order.
 func (s *Server) draw() roam.Epoch {

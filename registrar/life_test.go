@@ -251,7 +251,11 @@ func TestProvisional(t *testing.T) {
 		gauges := func() (up, provisional float64) {
 			for _, f := range w.offices["south"].m.Families() {
 				if f.Name == "partner_up" {
-					f.Read(func(v float64, _ ...string) { up = v })
+					f.Read(func(v float64, label ...string) {
+						if label[0] == "north" {
+							up = v
+						}
+					})
 				}
 				if f.Name == "visitors_provisional" {
 					f.Read(func(v float64, _ ...string) { provisional = v })

@@ -42,11 +42,13 @@ func TestProfileChanges(t *testing.T) {
 			t.Errorf("got %q, want the new name", got)
 		}
 		w.offices["south"].restart()
+		settle(time.Second)
 		if got := w.knownAs("south"); got != "alice b." {
 			t.Errorf("after a restart: got %q, want the new name", got)
 		}
 
 		notices := 0
+		w.mu.Lock()
 		w.lose = func(_, to roam.OfficeID, m *sip.Message) bool {
 			if m.Method() != sip.NOTIFY || !m.IsRequest() {
 				return false
@@ -54,6 +56,7 @@ func TestProfileChanges(t *testing.T) {
 			notices++
 			return notices < 3
 		}
+		w.mu.Unlock()
 		w.rename("alice c.")
 		settle(time.Second)
 		w.rename("alice d.") // overtakes the one that was lost

@@ -166,7 +166,7 @@ func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscribe
 	}
 	epoch := u.home.Ticket(now, n.device, n.office, 0)
 	if epoch == 0 {
-		epoch = s.draw()
+		epoch = u.home.Above(s.draw())
 	}
 	t := s.sign(ticketKind, roam.Ticket{User: id, Device: n.device, Office: n.office, Home: s.cfg.Card.Office, Epoch: epoch})
 	return s.legal(tx, u, t.Proof)

@@ -25,7 +25,7 @@ func (s *Server) record(v *visitor, a control.Record) {
 	here.Switch = s.switchOf(a.Edge)
 	contact, err := s.contact(v, here.Switch)
 	if err != nil {
-		s.loop.Later(func() { s.stepVisit(v, control.Recorded{Why: roam.HomeSilent}) })
+		s.loop.Later(func() { s.stepVisit(v, control.Recorded{Why: roam.HomeSilent, Confirms: a.Confirms}) })
 		return
 	}
 	card, err := json.Marshal(here)
@@ -46,7 +46,7 @@ func (s *Server) record(v *visitor, a control.Record) {
 		w.AddInt(sip.Expires, seconds(a.Grant))
 		return w.End(officeType, card)
 	}, func(res *sip.Message, err error) {
-		ev := control.Recorded{Why: refusal(res, err)}
+		ev := control.Recorded{Why: refusal(res, err), Confirms: a.Confirms}
 		var doc locationBody
 		if ev.Why == roam.OK {
 			if !body(res, locationType, &doc) || doc.Version > docVersion {
@@ -111,6 +111,7 @@ func (s *Server) readMessage(req *sip.Message, u *subscriber, n network) (r cont
 		s.trespass(n.office, badTicket, who)
 		return r, card, roam.NotAllowed
 	}
+	s.issued(t.Epoch)
 	if !body(req, officeType, &card) || card.Office != n.office || card.Version > docVersion {
 		return r, card, roam.BadRequest
 	}

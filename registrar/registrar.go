@@ -16,6 +16,7 @@
 //	                         location, and Expires as home grants it
 //	NOTIFY, Event: reg       supersede: reginfo with where calls go now, Roam-Ticket with home's signature.
 //	                         The 200 names in Roam-Epoch what it acknowledges
+//	NOTIFY, Event: roam-start   an office has started: rejoin.go
 //
 // It implements RFC 3261 10, RFC 5626 as a registrar that phones reach directly, and the reg event
 // package (RFC 3680) as the notice between offices that a device has moved. It leaves out GRUU
@@ -111,21 +112,25 @@ type Server struct {
 	can     known
 	epochs  epochs
 
-	hosts    map[string]bool // cfg.Names
-	users    map[roam.UserID]*subscriber
-	names    map[string]*subscriber // aliases, numbers, extensions; see named
-	visitors map[roam.UserID][]*visitor
-	guests   map[roam.OfficeID]int           // devices here, by home
-	numbers  map[string]roam.UserID          // of visitors
-	mirrored map[string]*visitor             // of foreign homes, by token
-	mins     map[roam.OfficeID]time.Duration // the shortest interval of a foreign home, as it has said
-	cards    map[roam.OfficeID]*cached
-	domains  map[roam.OfficeID][]string // of partners, as R says
-	seen     map[roam.OfficeID]*acquaintance
-	flows    map[roam.Flow]tenants // whose bindings a flow carries
-	ended    map[roam.Flow]bool    // connections that are gone, and have bindings
-	onBound  func(roam.Flow, bool) // never nil
-	onFailed func(roam.Flow)       // likewise
+	hosts     map[string]bool // cfg.Names
+	users     map[roam.UserID]*subscriber
+	names     map[string]*subscriber // aliases, numbers, extensions; see named
+	visitors  map[roam.UserID][]*visitor
+	guests    map[roam.OfficeID]int           // devices here, by home
+	numbers   map[string]roam.UserID          // of visitors
+	mirrored  map[string]*visitor             // of foreign homes, by token
+	mins      map[roam.OfficeID]time.Duration // the shortest interval of a foreign home, as it has said
+	cards     map[roam.OfficeID]*cached
+	domains   map[roam.OfficeID][]string // of partners, as R says
+	seen      map[roam.OfficeID]*acquaintance
+	flows     map[roam.Flow]tenants        // whose bindings a flow carries
+	ended     map[roam.Flow]bool           // connections that are gone, and have bindings
+	onBound   func(roam.Flow, bool)        // never nil
+	onFailed  func(roam.Flow)              // likewise
+	rejoined  map[roam.OfficeID]*rejoining // see rejoin
+	started   time.Time
+	written   time.Time                      // our file, before this start
+	onStarted func(roam.OfficeID, time.Time) // never nil
 
 	questions questions
 
@@ -153,9 +158,11 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Swit
 		users: map[roam.UserID]*subscriber{}, names: map[string]*subscriber{}, visitors: map[roam.UserID][]*visitor{},
 		guests: map[roam.OfficeID]int{}, mirrored: map[string]*visitor{}, mins: map[roam.OfficeID]time.Duration{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, seen: map[roam.OfficeID]*acquaintance{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{},
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),
+		rejoined: map[roam.OfficeID]*rejoining{}, onStarted: func(roam.OfficeID, time.Time) {},
 		onBound: func(roam.Flow, bool) {}, onFailed: func(roam.Flow) {}, questions: questions{offices: map[roam.OfficeID]int{}},
 	}
 	rand.Read(s.sources[:]) // never fails (crypto/rand)
+	s.started = l.Now()
 	s.count(m)
 	if err := s.loadKeys(context.Background()); err != nil {
 		return nil, err
@@ -221,6 +228,7 @@ func (s *Server) restore() {
 	}
 	s.router.Publish(ids, nil)
 	s.neighbours()
+	s.rejoin()
 }
 
 // suspect marks the bindings of connections: they ended with the process before this one, unless a
@@ -249,8 +257,11 @@ func (s *Server) ServeSIP(tx *transaction.Server, req *sip.Message) error {
 	case sip.OPTIONS:
 		return s.serveOptions(tx, req)
 	case sip.NOTIFY:
-		if isProfile(req) {
+		switch {
+		case isProfile(req):
 			return s.serveProfile(tx, req)
+		case isStart(req):
+			return s.serveStart(tx, req)
 		}
 		return s.serveSupersede(tx, req)
 	}

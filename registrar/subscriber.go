@@ -22,8 +22,10 @@ type subscriber struct {
 
 	removed bool          // the account is gone; what remains is to tell others
 	at      roam.OfficeID // where R was told last
-	flows   []roam.Flow   // as indexed in Server.flows
-	counts  [2]int64      // bindings here, devices away, as counted in Server.bound
+
+	elsewhere roam.Location // what R held, when that was newer than what our file says; see Ahead
+	flows     []roam.Flow   // as indexed in Server.flows
+	counts    [2]int64      // bindings here, devices away, as counted in Server.bound
 }
 
 // newSubscriber makes a subscriber without registrations.

@@ -86,12 +86,18 @@ func inWorld(t *testing.T, fn func(w *world)) {
 				}
 			}
 			w.offices[id] = o
+		}
+		for _, o := range w.offices {
 			o.start()
 		}
 		w.add("north", "1001", "alice")
 		w.add("north", "1002", "bob")
+		time.Sleep(5 * time.Second) // each tells the others that it has started
 		synctest.Wait()
 		w.ladder = nil
+		for _, o := range w.offices {
+			o.log.Reset()
+		}
 		defer func() {
 			for _, o := range w.offices {
 				o.stop()
@@ -122,6 +128,7 @@ func (o *site) start() {
 	m.Handle(sip.OPTIONS, "", o.reg)
 	m.Handle(sip.NOTIFY, "reg", o.reg)
 	m.Handle(sip.NOTIFY, "ua-profile", o.reg)
+	m.Handle(sip.NOTIFY, startEvent, o.reg)
 	o.layer.Handle(m)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -220,7 +227,7 @@ func (w *world) deliver(from *site, f *sip.Flow, b []byte) {
 		late = w.slow(from.id, f.Partner, m)
 	}
 	w.mu.Unlock()
-	if to := w.offices[f.Partner]; !lost {
+	if to := w.offices[f.Partner]; to != nil && !lost {
 		m.Flow = flowBetween(to, from)
 		time.AfterFunc(late, func() { to.layer.Receive([]*sip.Message{m}, func() {}) })
 	}

@@ -31,6 +31,15 @@ func (s *Store) Owned(page pages, ahead func(roam.UserID, roam.Location)) {
 // Guests has a repair after a loss write what R should hold of our visitors, too: their home may be dead. Before Run.
 func (s *Store) Guests(page pages) { s.guests = page }
 
+// OnLost has fn told, on any goroutine, when R may have lost what was sent through it. Before Run.
+func (s *Store) OnLost(fn func()) { s.onLost = fn }
+
+// lose notes that R may have lost what it held.
+func (s *Store) lose() {
+	s.lost.Store(true)
+	s.onLost()
+}
+
 // pause waits after a batch of a repair that took so long: as long again, so that however many offices repair at once,
 // half of R is left for others. It says whether ctx stands.
 func pause(ctx context.Context, took, least time.Duration) bool {
@@ -232,7 +241,7 @@ func (s *Store) compare(ctx context.Context, page []roam.Owned) error {
 	all := make([]seen, len(page))
 	pipe := s.client.Pipeline()
 	for i, o := range page {
-		all[i].is = pipe.HMGet(within, locKey(o.User), "epoch", "office")
+		all[i].is = pipe.HMGet(within, locKey(o.User), "epoch", "office", "sw")
 		all[i].loc = pipe.Expire(within, locKey(o.User), locationTTL)
 		all[i].ep = pipe.Expire(within, epKey(o.User), epochTTL)
 		pipe.Expire(within, movesKey(o.User), epochTTL)
@@ -244,11 +253,11 @@ func (s *Store) compare(ctx context.Context, page []roam.Owned) error {
 	ahead := map[roam.UserID]roam.Location{}
 	for i, o := range page {
 		is := all[i].is.Val()
-		if len(is) != 2 { // a key of another type, which the script could not write either
+		if len(is) != 3 { // a key of another type, which the script could not write either
 			s.refuse(all[i].is.Err())
 			continue
 		}
-		now := readLocation(fields([]any{"epoch", is[0], "office", is[1]}))
+		now := readLocation(fields([]any{"epoch", is[0], "office", is[1], "sw", is[2]}))
 		switch same := now.Epoch == o.At.Epoch && now.Office == o.At.Office && all[i].loc.Val() && all[i].ep.Val(); {
 		case now.Epoch > o.At.Epoch:
 			ahead[o.User] = now

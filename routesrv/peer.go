@@ -187,7 +187,7 @@ func (s *Store) renew(ctx context.Context, first bool) (done bool) {
 	}
 	if there.Val() == 0 && !first { // it was there 3 s ago: R has lost more than this
 		s.since.Store(time.Now().UnixNano())
-		s.lost.Store(true)
+		s.lose()
 		signal(s.work)
 	}
 	if others := readSwitches(card.Val()); first || !s.registrarOnly() && !slices.Contains(others, listed) {

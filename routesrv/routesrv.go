@@ -82,6 +82,7 @@ type Store struct {
 	owned    pages
 	guests   pages
 	ahead    func(roam.UserID, roam.Location)
+	onLost   func() // never nil
 
 	ours    map[claim]roam.Identity // everything published
 	publish map[claim]roam.Identity // of these, what R may not have
@@ -127,8 +128,8 @@ func New(cfg Config, l *loop.Loop, here roam.Card, node string, boot uint64, m *
 		places: newCache[roam.UserID, *place](placesKept), flights: map[roam.UserID]*flight{},
 		names: newCache[string, name](identitiesKept), naming: map[string][]func(name, error){},
 		offices: newCache[roam.OfficeID, *office](officesKept), asking: map[roam.OfficeID][]func(*office, error){},
-		suspects: map[string]*suspect{},
-		queue:    queue{wake: make(chan struct{}, 1)}, limit: patience, replicas: cfg.WaitReplicas, owing: map[roam.UserID]*report{},
+		suspects: map[string]*suspect{}, onLost: func() {},
+		queue: queue{wake: make(chan struct{}, 1)}, limit: patience, replicas: cfg.WaitReplicas, owing: map[roam.UserID]*report{},
 		ours: map[claim]roam.Identity{}, publish: map[claim]roam.Identity{}, gone: map[claim]roam.Identity{},
 	}
 	if cfg.Strict() {

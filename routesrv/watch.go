@@ -110,7 +110,7 @@ func (s *Store) watch(ctx context.Context) {
 		default:
 			if failed {
 				s.since.Store(time.Now().UnixNano())
-				s.lost.Store(true)
+				s.lose()
 				s.log.Info().Str("event", "routes.up").Msg("routing store answers")
 			}
 			if failed || time.Since(renewed) >= renewEvery {

@@ -529,7 +529,7 @@ func TestInterOfficeINVITE(t *testing.T) {
 		net.pass(3 * time.Second)
 		for n, want := range map[sip.Name]string{
 			sip.PAssertedIdentity: `"User 3001" <sip:3001@west.example>, <tel:+15550003001>`,
-			sip.PChargingVector:   `icid-value="node-west-1-1";orig-ioi=west`,
+			sip.PChargingVector:   `icid-value="node-west-1` + west.sw.run + `-1";orig-ioi=west`,
 			sip.RoamEpoch:         "11",
 			sip.MaxForwards:       "69",
 			sip.SessionID:         id + ";remote=" + noSession,

@@ -11,6 +11,7 @@
 package softswitch
 
 import (
+	"crypto/rand"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,6 +67,7 @@ type Config struct {
 type Switch struct {
 	cfg     Config
 	names   map[string]bool // hosts that mean us
+	run     string          // of this start alone: an old file may give a start the number of one that it does not know
 	unique  string          // begins Call.own: node and start
 	loop    *loop.Loop
 	tl      *transaction.Layer
@@ -91,6 +93,7 @@ type Switch struct {
 func New(cfg Config, l *loop.Loop, tl *transaction.Layer, r Router, relay *media.Relay, b Ledger, m *metric.Set, log zerolog.Logger) *Switch {
 	s := &Switch{loop: l, tl: tl, router: r, ledger: b, log: log, calls: map[string]*Call{}, busy: map[roam.UserID]int{},
 		visitors: map[roam.UserID]map[roam.Device]bool{}, users: map[roam.UserID]bool{}, open: openFrom(relay)}
+	s.run = strings.ToLower(rand.Text()[:8])
 	s.count.make(m)
 	s.Reload(cfg)
 	tl.OnClosed(s.closed)
@@ -111,7 +114,7 @@ func (s *Switch) Reload(cfg Config) {
 	if cfg.RingFor == 0 {
 		cfg.RingFor = 180 * time.Second
 	}
-	s.unique = cfg.Node + "-" + strconv.FormatUint(cfg.Boot, 36) + "-"
+	s.unique = cfg.Node + "-" + strconv.FormatUint(cfg.Boot, 36) + s.run + "-"
 	s.cfg, s.names = cfg, make(map[string]bool, len(cfg.Names)+len(cfg.Card.Domains))
 	for _, n := range slices.Concat(cfg.Names, cfg.Card.Domains) {
 		s.names[strings.ToLower(n)] = true

@@ -77,6 +77,7 @@ type (
 		Why      roam.Refusal
 		Location roam.Location
 		Grant    time.Duration // zero: what was asked
+		Confirms bool          // as in Record
 	}
 	// Saved answers Save and SaveVisit.
 	Saved struct{ Err error }
@@ -152,6 +153,8 @@ type (
 		Edge   roam.SwitchID // that holds the flow of the newest binding
 		Grant  time.Duration
 		Can    *roam.Abilities
+
+		Confirms bool // nothing has changed: see Confirm
 	}
 	// Save has the row of a subscriber written; Saved answers it.
 	Save struct{ Kept Kept }

@@ -141,6 +141,8 @@ func (h Home) Step(now time.Time, ev Event, out []Action) (Home, []Action) {
 		return h.settled(now, ev, out)
 	case Offline:
 		return h.offline(now, ev, out)
+	case Recall:
+		return h.recall(now, ev.To, out)
 	case Due:
 		return h.due(now, ev, out)
 	}

@@ -226,6 +226,9 @@ func (h *Home) Ticket(now time.Time, d roam.Device, office roam.OfficeID, next r
 	return next
 }
 
+// Above is next, or what is above all that R was seen to hold.
+func (h *Home) Above(next roam.Epoch) roam.Epoch { return max(next, h.above+1) }
+
 // where draws the location from the devices: none, the one office, or home for several. Of several
 // softswitches there it is that of the device that came last: it lives.
 func (h *Home) where(at []Presence) roam.Location {

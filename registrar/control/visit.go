@@ -15,6 +15,7 @@ type Visit struct {
 	Stay   // as the disk has it, but for drift and refreshes
 	now    *visiting
 	said   roam.Epoch // R was seen to hold Location; see told
+	unsure *unsure    // see Confirm
 
 	former *roam.Location // of a foreign home's: who is told once R has drawn the epoch
 	left   string         // and the Contact it had at home
@@ -123,6 +124,8 @@ func (v Visit) Step(now time.Time, ev Event, out []Action) (Visit, []Action) {
 		return v.superseded(now, ev, out)
 	case Profiled: // M18
 		return v.profiled(ev, out)
+	case Confirm:
+		return v.confirm(now, out)
 	case Offline:
 		if !v.Serving() {
 			return v, append(out, Answer{Tx: ev.Tx})
@@ -251,6 +254,9 @@ func (s *Stay) message(now time.Time) Record {
 
 // recorded is home's answer to the registration message, or its silence.
 func (v Visit) recorded(now time.Time, ev Recorded, out []Action) (Visit, []Action) {
+	if ev.Confirms {
+		return v.confirmed(now, ev, out)
+	}
 	if v.now == nil || v.now.stage != recording {
 		return v.settled(now, ev, out)
 	}

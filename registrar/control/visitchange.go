@@ -121,6 +121,8 @@ func (v Visit) due(now time.Time, out []Action) (Visit, []Action) {
 		return v.leave(now, visiting{to: to}, out)
 	case to.Owes != nil && !now.Before(to.Owes.Next):
 		return v.again(now, out)
+	case v.unsure != nil && !now.Before(v.unsure.next):
+		return v.confirm(now, out)
 	}
 	return v, v.wake(out)
 }
@@ -133,6 +135,9 @@ func (v *Visit) wake(out []Action) []Action {
 	at := earliest(v.Contacts)
 	if v.Gone != nil {
 		at = first(at, v.Gone.Until)
+	}
+	if v.unsure != nil {
+		at = first(at, v.unsure.next)
 	}
 	if v.Owes != nil {
 		next := v.Owes.Next

@@ -89,8 +89,12 @@ func mediaConfig(cfg Config) media.Config {
 }
 
 func (o *Office) switchConfig(cfg Config) softswitch.Config {
+	foreign := map[roam.OfficeID]*roam.Foreign{}
+	for _, p := range cfg.foreign() {
+		foreign[p.Office] = p.Foreign
+	}
 	return softswitch.Config{
-		Card: card(cfg), Names: names(cfg), Numbers: cfg.Numbers, ChallengeCalls: cfg.Registration.ChallengeCalls,
+		Card: card(cfg), Names: names(cfg), Numbers: cfg.Numbers, Foreign: foreign, ChallengeCalls: cfg.Registration.ChallengeCalls,
 		Users: cfg.Capacity.Users, Visitors: cfg.Capacity.Visitors, Calls: cfg.Capacity.Calls,
 		Probe: cfg.Registration.Probe.D(), Node: o.file.Node(), Boot: o.file.Boot(),
 	}

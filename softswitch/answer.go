@@ -132,6 +132,7 @@ func (c *Call) declined(l *Leg, e dialog.End) {
 		l.code = e.Res.Status()
 		if l.office != "" { // a phone's word on it could send the call round once more
 			l.cause, _ = causeOf(e.Res)
+			c.challenged(l, e.Res)
 		}
 	}
 	c.lost(l, e.Res)

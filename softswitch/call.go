@@ -35,6 +35,8 @@ type Call struct {
 	epoch   roam.Epoch    // of the location the partner routed by
 	subject string
 
+	credentials []string // the caller's for his foreign home, untouched
+
 	invite *transaction.Server // the A leg's INVITE, until it is answered
 	offer  []byte              // its SDP; nil: the callee offers (late offer)
 	a      *Leg
@@ -139,11 +141,11 @@ func (s *Switch) numbers(p *party) (n *roam.Numbers, domain string) {
 func (s *Switch) newCall(tx *transaction.Server, req *sip.Message, caller party) *Call {
 	s.made++
 	c := &Call{s: s, number: s.made, id: shortID(s.made), start: s.loop.Now(), kind: roam.Unknown, caller: caller,
-		from: req.Flow.Partner, invite: tx, max: forwards(req) - 1, far: noSession}
+		from: req.Flow.Office(), invite: tx, max: forwards(req) - 1, far: noSession}
 	c.own = s.unique + strconv.FormatUint(s.made, 36)
 	c.icid = c.own
 	c.read(req)
-	c.a = &Leg{call: c, name: "A", user: caller.user, device: deviceOn(caller.at(), req.Flow), flow: req.Flow, office: req.Flow.Partner, peer: peerOf(req.Flow)}
+	c.a = &Leg{call: c, name: "A", user: caller.user, device: deviceOn(caller.at(), req.Flow), flow: req.Flow, office: req.Flow.Office(), peer: peerOf(req.Flow)}
 	s.calls[c.id] = c
 	s.take(&c.caller)
 	c.timer = s.loop.After(s.cfg.RingFor, func() { // Timer C (16.6 step 11), for the whole attempt
@@ -165,7 +167,7 @@ func shortID(n uint64) string {
 
 // settle drops what only routing and ringing needed: an answered call may stand for hours, with thousands beside it.
 func (c *Call) settle() {
-	c.caller.line, c.callee.line, c.invite, c.offer, c.timer = nil, nil, nil, nil, nil
+	c.caller.line, c.callee.line, c.invite, c.offer, c.timer, c.credentials = nil, nil, nil, nil, nil, nil
 	c.bs = slices.Clip(c.bs)
 	for _, l := range c.bs {
 		l.flows, l.answer, l.try = nil, nil, nil

@@ -40,7 +40,11 @@ func (c *Call) dial(to sip.URI) {
 			}
 		})
 	default:
-		c.find(candidates(d, domain), roam.NoSuchUser)
+		names := candidates(d, domain)
+		if c.caller.at().Home.Foreign && slices.Contains(s.cfg.Card.Domains, host) { // whom home has is not known: what is written counts
+			names = slices.Insert(names, 0, sip.AOR(user+"@"+host))
+		}
+		c.find(names, roam.NoSuchUser)
 	}
 }
 
@@ -89,6 +93,9 @@ func (c *Call) find(names []sip.AOR, why error) {
 			c.found(user, "")
 			return
 		}
+		if c.abroad(name) {
+			return
+		}
 	}
 	c.identify(names, why)
 }
@@ -96,6 +103,11 @@ func (c *Call) find(names []sip.AOR, why error) {
 // identify asks the routing store for one name after the other; why is the best reason so far.
 func (c *Call) identify(names []sip.AOR, why error) {
 	if len(names) == 0 {
+		if home := &c.caller.at().Home; c.caller.visitor && home.Foreign && errors.Is(why, roam.NoSuchUser) && c.dialled != "" {
+			user, _, _ := strings.Cut(c.dialled, "@") // what nobody knows here his home may
+			c.found(roam.UserID(user+"@"+home.Domains[0]), home.Office)
+			return
+		}
 		c.refuse(why)
 		return
 	}

@@ -15,7 +15,8 @@ import (
 //
 //	to a phone     Subject, Session-ID
 //	to an office   Subject, Session-ID, Privacy, P-Asserted-Identity, P-Charging-Vector, Roam-Epoch
-//	to the caller  Session-ID
+//	to a foreign one  Subject, Session-ID, Privacy, P-Asserted-Identity; Proxy-Authorization of its own user
+//	to the caller  Session-ID; from a foreign home its challenge to its own user
 //	BYE, CANCEL    Reason
 //	INFO, MESSAGE  Content-Type and the body
 
@@ -37,6 +38,11 @@ func (c *Call) read(req *sip.Message) {
 	}
 	if c.session = session(req); c.session == "" {
 		c.session = newSession()
+	}
+	if c.caller.visitor && c.caller.at().Home.Foreign {
+		for v := range req.Values(sip.ProxyAuthorization) {
+			c.credentials = append(c.credentials, string(v))
+		}
 	}
 	if req.Flow.Partner != "" {
 		if icid, found := sip.Params(req.Value(sip.PChargingVector)).Get("icid-value"); found && icid != "" && len(icid) <= 128 && icid == plain(icid) {

@@ -19,6 +19,7 @@ type ending struct {
 	fields     []sip.Field
 	reason     string // Reason for the legs; "": made of cause and why
 	unanswered bool   // the callee answered but the caller was not told
+	challenge  bool   // the caller is to call again, with credentials: no attempt to be charged
 }
 
 // hungUp ends an answered call whose leg l is over: a BYE, or a connection or ACK that was lost.
@@ -96,6 +97,8 @@ func (c *Call) refuseWith(l *Leg) {
 		end.by, end.why, end.status = "network", "not reachable", 480
 	}
 	switch { // what the caller cannot answer, or is about our own leg (16.7 step 6)
+	case len(l.challenge) > 0 && (l.code == 401 || l.code == 407):
+		end.fields, end.by, end.why, end.challenge = l.challenge, "office", "challenged", true
 	case l.code == 401 || l.code == 407 || l.code == 481 || l.code == 482 || l.code == 483 || l.code/100 == 3:
 		end.status = 480
 	case l.code == 503:

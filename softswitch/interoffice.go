@@ -63,6 +63,10 @@ func (c *Call) toHome() {
 		return
 	}
 	c.askHome = true
+	if f := c.s.cfg.Foreign[home]; f != nil {
+		c.toForeign(home, f)
+		return
+	}
 	c.s.router.Peer(home, func(p roam.Peer, err error) {
 		switch {
 		case c.over:
@@ -217,6 +221,9 @@ func epochOf(m *sip.Message) roam.Epoch {
 // asksAgain says that another office's answer is about where the callee is, not what the callee
 // said: a 480 of ours then says that nobody is there (Q.850 cause 20). Home knows who exists.
 func (c *Call) asksAgain(l *Leg) bool {
+	if c.s.cfg.Foreign[l.office] != nil {
+		return false // it has the last word on its users
+	}
 	switch l.code {
 	case 404:
 		return l.office != c.callee.home

@@ -30,6 +30,8 @@ func (s *Switch) invite(tx *transaction.Server, req *sip.Message) error {
 		return &sip.Refused{Why: roam.NotAcceptable, Code: 406}
 	case req.Flow.Partner != "":
 		return s.fromPartner(tx, req, to)
+	case req.Flow.Foreign != "":
+		return s.fromForeign(tx, req, to)
 	}
 	return s.fromPhone(tx, req, to)
 }

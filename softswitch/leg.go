@@ -25,11 +25,13 @@ type Leg struct {
 	rang     bool // it gave a sign of life beyond 100
 	over     bool // nothing more comes from it, or is sent on it
 
-	answer []byte      // the SDP it gave before its 200, as the caller got it
-	code   int         // what it refused with; 408: nothing
-	cause  int         // the Q.850 cause it gave, 0: none
-	owes   *Leg        // our ACK to it waits for the ACK of this leg, which has the answer; BYE sends it, too
-	try    *loop.Timer // a short try ends
+	answer    []byte      // the SDP it gave before its 200, as the caller got it
+	code      int         // what it refused with; 408: nothing
+	cause     int         // the Q.850 cause it gave, 0: none
+	challenge []sip.Field // of a foreign home to its own user
+
+	owes *Leg        // our ACK to it waits for the ACK of this leg, which has the answer; BYE sends it, too
+	try  *loop.Timer // a short try ends
 }
 
 // Progress takes what the phone or office at the other end of a B leg says to our INVITE. An

@@ -28,6 +28,7 @@ type network struct {
 	t     testing.TB
 	nodes map[netip.AddrPort]*node
 	names map[string]netip.AddrPort // partner hosts
+	acme  netip.AddrPort            // of a foreign partner; offices have :5070 for it
 	down  map[netip.AddrPort]string // "refused" or "silent"
 	ctx   context.Context
 	wg    sync.WaitGroup
@@ -72,7 +73,10 @@ func (n *node) Send(f *sip.Flow, b []byte) error {
 		net.t.Errorf("sent what cannot be read: %v\n%s", err, b)
 		return nil
 	}
-	if m.Flow.Partner == "" {
+	switch {
+	case m.Flow.Foreign != "":
+		m.DistrustForeign()
+	case m.Flow.Partner == "":
 		m.Distrust()
 	}
 	to.tl.Receive([]*sip.Message{m}, func() {})
@@ -82,6 +86,9 @@ func (n *node) Send(f *sip.Flow, b []byte) error {
 // flow is the flow between two addresses as local sees it.
 func (net *network) flow(tr roam.Transport, local, remote netip.AddrPort) *sip.Flow {
 	f := &sip.Flow{Flow: roam.Flow{Transport: tr, Local: local, Remote: remote}, Here: local.String()}
+	if remote == net.acme {
+		f.Foreign = "acme"
+	}
 	for host, addr := range net.names {
 		if addr == remote {
 			f.Partner = roam.OfficeID(strings.TrimSuffix(host, ".example"))
@@ -122,6 +129,8 @@ func (n *node) Open(ctx context.Context, h sip.Hop) (*sip.Flow, error) {
 	local := n.addrs[0]
 	if h.Transport == roam.TLS {
 		local = n.addrs[1]
+	} else if a == n.net.acme {
+		local = n.addrs[2]
 	}
 	return n.net.flow(h.Transport, local, a), nil
 }
@@ -283,6 +292,11 @@ func (d *directory) Whose(f *sip.Flow, claims []sip.AOR) (roam.UserID, bool, boo
 		return users[0], true, false
 	}
 	return "", false, len(users) > 1
+}
+func (d *directory) Mirrored(home roam.OfficeID, token string) (roam.UserID, roam.Device, bool) {
+	name, device, found := strings.Cut(token, "-") // as tests write it
+	user := roam.UserID(name + "@acme.example")
+	return user, roam.Device(device), found && d.lines[user].Home.Office == home
 }
 func (d *directory) Authenticate(req *sip.Message, user roam.UserID, done func(roam.UserID, error)) {
 	got := string(req.Value(sip.ProxyAuthorization))

@@ -95,10 +95,13 @@ func (c *Call) vouch() {
 		c.s.router.Peer(c.from, func(p roam.Peer, err error) { // not published yet, or R is away: a domain of its own
 			if !c.over {
 				c.caller.Identity.User = roam.UserID(c.caller.address)
-				if err == nil && slices.Contains(p.Domains, aor.Host()) && !c.s.names[aor.Host()] {
+				own := err == nil && slices.Contains(p.Domains, aor.Host()) && !c.s.names[aor.Host()]
+				if own {
 					c.caller.home = c.from
+				} else if home := c.s.foreignHome(aor.Host()); home != "" { // whose names R does not know
+					c.caller.user, c.caller.home = roam.UserID(aor), home
 				}
-				c.vouched("", true)
+				c.vouched("", own || c.caller.user == "")
 			}
 		})
 	})
@@ -152,6 +155,6 @@ func (c *Call) checkNumber() {
 
 // spoofed tells that a partner asserts somebody it may not speak for.
 func (s *Switch) spoofed(f *sip.Flow, callID, who string) {
-	s.log.Warn().Str("event", "call.refused").Str("peer", string(f.Partner)).Str("remote_ip", f.Remote.Addr().Unmap().String()).
+	s.log.Warn().Str("event", "call.refused").Str("peer", string(f.Office())).Str("remote_ip", f.Remote.Addr().Unmap().String()).
 		Str("call_id", callID).Str("user", who).Msg("identity not the partner's to assert")
 }

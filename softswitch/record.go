@@ -11,6 +11,9 @@ import (
 // from a phone here; the callee's, when the phones are here, when home forwarded the call, or
 // when it found nobody. A visitor's go home (METHOD 4); the other office writes what it served.
 func (c *Call) records(cdrs []roam.CDR, st media.State, end time.Time) []roam.CDR {
+	if c.ended != nil && c.ended.challenge {
+		return cdrs
+	}
 	if c.from == "" {
 		cdrs = append(cdrs, c.record(&c.caller, "caller", st, end))
 	}
@@ -26,9 +29,13 @@ func (c *Call) record(p *party, role string, st media.State, end time.Time) roam
 	if end.IsZero() {
 		e = &ending{status: 200}
 	}
+	home := p.home
+	if c.s.cfg.Foreign[home] != nil { // it takes none: they stay here
+		home = c.s.cfg.Card.Office
+	}
 	return roam.CDR{
 		Version: 1, ID: c.own + "-" + role, Call: c.id, ICID: c.icid, Session: c.session,
-		Office: c.s.cfg.Card.Office, Home: p.home, User: p.user, Role: role,
+		Office: c.s.cfg.Card.Office, Home: home, User: p.user, Role: role,
 		From: c.caller.shown(), To: c.toShown(), Dialled: c.dialled, Kind: c.kind, Roaming: p.visitor,
 		Start: c.start, Answered: c.answered, End: end,
 		Status: e.status, Cause: e.cause, By: e.by, Reason: e.why,

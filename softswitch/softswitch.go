@@ -33,6 +33,7 @@ type Directory interface {
 	Line(roam.UserID) (line roam.Line, found bool)
 	Resolve(a sip.AOR) (roam.UserID, bool)
 	Whose(f *sip.Flow, claims []sip.AOR) (user roam.UserID, found, many bool)
+	Mirrored(home roam.OfficeID, token string) (user roam.UserID, d roam.Device, found bool)
 	Authenticate(req *sip.Message, user roam.UserID, done func(roam.UserID, error))
 }
 
@@ -53,13 +54,14 @@ type Config struct {
 	Card           roam.Card
 	Names          []string // hosts that mean us: domain first, then aliases and our addresses
 	Numbers        roam.Numbers
-	ChallengeCalls string        // never, udp, always
-	Users          int           // most of our own users registered here; 0: no limit
-	Visitors       int           // capacity of visitors' lines; 0: 10,000
-	Calls          int           // most calls at once; 0: 10,000
-	RingFor        time.Duration // 0: 180 s (Timer C)
-	Probe          time.Duration // phones are asked about so often whether they live; 0: never
-	Node           string        // of the file: icid and CDR ids are unique by it
+	Foreign        map[roam.OfficeID]*roam.Foreign // partners that are no siproam
+	ChallengeCalls string                          // never, udp, always
+	Users          int                             // most of our own users registered here; 0: no limit
+	Visitors       int                             // capacity of visitors' lines; 0: 10,000
+	Calls          int                             // most calls at once; 0: 10,000
+	RingFor        time.Duration                   // 0: 180 s (Timer C)
+	Probe          time.Duration                   // phones are asked about so often whether they live; 0: never
+	Node           string                          // of the file: icid and CDR ids are unique by it
 	Boot           uint64
 }
 

@@ -117,14 +117,16 @@ func result(err error) string {
 }
 
 // failed logs and counts refused credentials. The log stands for fail2ban; it names no secret, and no address
-// of a partner who asked for a visitor: that one's own log has the phone's.
+// of a partner who asked for a visitor: that one's own log has the phone's, and each line.
 func (s *Server) failed(reason string, user string, f *sip.Flow) {
 	s.failures.Add(1, reason)
-	e := s.log.Warn().Str("event", "auth.failed").Str("user", user).Str("reason", reason)
 	if f.Partner != "" {
-		e.Str("partner", string(f.Partner)).Msg("login refused")
+		if since, yes := s.seldom.Worth(s.loop.Now(), "login "+reason+" "+string(f.Partner)); yes {
+			s.log.Warn().Str("event", "auth.failed").Str("user", user).Str("reason", reason).Str("partner", string(f.Partner)).Uint64("before", since).Msg("login refused")
+		}
 		return
 	}
+	e := s.log.Warn().Str("event", "auth.failed").Str("user", user).Str("reason", reason)
 	e.Str("remote_ip", f.Remote.Addr().Unmap().String()).Uint16("remote_port", f.Remote.Port()).Msg("login refused")
 	s.onFailed(f.Flow)
 }

@@ -125,6 +125,11 @@ func (s *Server) serveSupersede(tx *transaction.Server, req *sip.Message) error 
 			return s.movedOn(tx, from, v)
 		}
 	}
+	if s.users[roam.UserID(aor)] != nil { // only we say where our own are
+		s.supersedes.Add(1, "refused")
+		s.trespass(from, badSupersede, roam.UserID(aor))
+		return roam.NotAllowed
+	}
 	t, v, err := s.proved(from, roam.UserID(aor), string(req.Value(sip.RoamTicket)))
 	if err != nil {
 		s.supersedes.Add(1, "refused")

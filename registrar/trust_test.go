@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -112,5 +113,45 @@ func TestSupersededAway(t *testing.T) {
 		w.agree("south")
 		desk.carry("west").want(200) // switched off and on: a person
 		w.agree("west")
+	})
+}
+
+// TestTicketExpires: home's word for a visit that was never recorded is good for a while, and then no more.
+func TestTicketExpires(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for _, c := range []struct {
+			after time.Duration
+			code  int
+		}{{121 * time.Minute, 403}, {119 * time.Minute, 200}} { // twice registration.max; home_silent.resend_for is not given
+			ticket := roam.Ticket{User: alice, Device: "urn:uuid:a", Office: "west", Home: "north"}
+			w.on("north", func(s *Server) {
+				ticket.Epoch = s.draw()
+				ticket = s.sign(ticketKind, ticket)
+			})
+			settle(c.after)
+			got := make(chan int, 1)
+			w.on("west", func(s *Server) {
+				s.ask("north", partnerURI("north"), func(w *sip.Writer) error {
+					addressed(w, "REGISTER", "sip:north.example", "sip:"+string(alice), "sip:"+string(alice), "late", 1)
+					w.Add(sip.PVisitedNetworkID, `west;device="urn:uuid:a"`)
+					w.Add(sip.RoamTicket, ticket.Proof)
+					w.Add(sip.Contact, "<sip:token@sip.west.example>")
+					w.AddInt(sip.Expires, 300)
+					card, err := json.Marshal(s.cfg.Card)
+					if err != nil {
+						return err
+					}
+					return w.End(officeType, card)
+				}, func(res *sip.Message, err error) {
+					if err != nil {
+						t.Error(err)
+					}
+					got <- res.Status()
+				})
+			})
+			if code := <-got; code != c.code {
+				t.Errorf("after %v: got %d, want %d", c.after, code, c.code)
+			}
+		}
 	})
 }

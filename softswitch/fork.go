@@ -132,6 +132,9 @@ func (c *Call) forkFlow(t roam.Target, others []roam.Target) error {
 	return c.fork(l, dialog.Invite{To: to, URI: t.URI, Route: t.Route, From: c.shown(c.callee.user)}, limit)
 }
 
+// errWrongOffice says that an address leads to somebody else than the office that is said to be there.
+var errWrongOffice = errors.New("the other end is not that office")
+
 // forkOffice calls the callee at another office's softswitch.
 func (c *Call) forkOffice(at roam.Location) error {
 	u, err := sip.ParseURI([]byte(at.Switch))
@@ -141,6 +144,12 @@ func (c *Call) forkOffice(at roam.Location) error {
 	l := c.newLeg("", at.Office)
 	l.peer.Partner = true
 	in := dialog.Invite{To: transaction.Destination{URI: u}, URI: uriOf(string(c.callee.user)), From: c.canonical(), Fields: c.toPartner(at)}
+	in.Allow = func(f *sip.Flow) error { // whatever the store says of its address, it is who its certificate says
+		if f.Office() != at.Office {
+			return fmt.Errorf("%w: %s at %s", errWrongOffice, at.Office, f.Remote)
+		}
+		return nil
+	}
 	limit := tryFor
 	if at.Suspect {
 		limit = trySuspectFor

@@ -153,8 +153,13 @@ func (c *Call) checkNumber() {
 	})
 }
 
-// spoofed tells that a partner asserts somebody it may not speak for.
+// spoofed tells that a partner asserts somebody it may not speak for: once a minute.
 func (s *Switch) spoofed(f *sip.Flow, callID, who string) {
+	s.count.trespasses.Add(1, string(f.Office()), "identity")
+	since, yes := s.seldom.Worth(s.loop.Now(), string(f.Office()))
+	if !yes {
+		return
+	}
 	s.log.Warn().Str("event", "call.refused").Str("peer", string(f.Office())).Str("remote_ip", f.Remote.Addr().Unmap().String()).
-		Str("call_id", callID).Str("user", who).Msg("identity not the partner's to assert")
+		Str("call_id", callID).Str("user", who).Uint64("before", since).Msg("identity not the partner's to assert")
 }

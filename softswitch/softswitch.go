@@ -79,6 +79,7 @@ type Switch struct {
 	open    opener
 	ledger  Ledger
 	log     zerolog.Logger
+	seldom  metric.Seldom // for lines about partners
 	count   counters
 
 	calls    map[string]*Call // by short id, until the record is safe

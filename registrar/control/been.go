@@ -20,7 +20,7 @@ const (
 	mostBeen    = 32
 	beenFor     = 40 * 24 * time.Hour // longer than records wait for a home that is away
 	sameStay    = 15 * time.Minute    // who comes back so soon has not been away
-	clocksMayBe = time.Hour           // apart: the record has the visited office's time
+	clocksMayBe = 10 * time.Minute    // apart: the record has the visited office's time
 )
 
 // began is when home checked the device, which its epoch says: home's clock in microseconds (DESIGN 6).

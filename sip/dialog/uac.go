@@ -18,7 +18,8 @@ type Invite struct {
 	Max     uint32                   // Max-Forwards; 0: 70
 	Contact func(f *sip.Flow) string // our Contact on that flow; nil: <sip:Here>
 	Fields  []sip.Field
-	Type    string // Content-Type, "" without a body
+	Allow   func(f *sip.Flow) error // whether it may go by that flow; nil: by any
+	Type    string                  // Content-Type, "" without a body
 	Body    []byte
 	Offer   func(f *sip.Flow) ([]byte, error) // the body for the flow that the INVITE goes by, as often as one is tried; nil: Body
 }
@@ -40,6 +41,11 @@ func (t *Table) Invite(in Invite, e Events) *Dialog {
 	}
 	t.live++
 	d.client = t.tl.Request(in.To, func(w *sip.Writer, f *sip.Flow) error {
+		if in.Allow != nil {
+			if err := in.Allow(f); err != nil {
+				return err
+			}
+		}
 		uri, routes, _ := d.peer.route()
 		w.Request("INVITE", uri)
 		w.AddInt(sip.MaxForwards, int64(max))

@@ -20,7 +20,7 @@ const module = "github.com/siproam/siproam/"
 var allowed = map[string]string{
 	"":                  "cli",
 	"cli":               "office config phone redirect roam web routesrv",
-	"office":            "config web registrar softswitch softswitch/plan routesrv billing media store loop metric roam sip sip/dialog sip/transaction sip/transport",
+	"office":            "config web registrar edge softswitch softswitch/plan routesrv billing media store loop metric roam sip sip/dialog sip/transaction sip/transport",
 	"redirect":          "loop metric roam routesrv sip sip/transaction sip/transport web",
 	"web":               "metric roam",
 	"registrar":         "registrar/control loop metric roam seal sip sip/digest sip/transaction store",
@@ -29,6 +29,7 @@ var allowed = map[string]string{
 	"softswitch/plan":   "roam",
 	"routesrv":          "loop metric roam sip",
 	"billing":           "loop metric roam store",
+	"edge":              "loop metric roam seal sip sip/transaction store",
 	"phone":             "metric roam",
 	"media":             "metric roam",
 	"store":             "metric roam",
@@ -68,7 +69,7 @@ var fences = map[string]string{
 }
 
 // onTheLoop never wait, so they have nothing to wait for.
-const onTheLoop = "registrar registrar/control softswitch softswitch/plan sip sip/digest sip/transaction sip/dialog loop"
+const onTheLoop = "registrar registrar/control edge softswitch softswitch/plan sip sip/digest sip/transaction sip/dialog loop"
 
 // waiting is what packages on the loop may not import.
 const waiting = "net os net/http os/exec"

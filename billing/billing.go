@@ -47,8 +47,10 @@ type Ledger struct {
 	file    *store.File
 	courier Courier
 	served  Served
-	log     zerolog.Logger
-	held    func(roam.UserID) bool // see Hold
+
+	switches []roam.OfficeID // of this office, see Softswitches
+	log      zerolog.Logger
+	held     func(roam.UserID) bool // see Hold
 
 	filling *group         // the loop's, as the next four
 	handed  int            // entries given to the store so far

@@ -563,10 +563,14 @@ func TestSwitchesOfTheOffice(t *testing.T) {
 		t.Errorf("a softswitch keeps %v, want the record on its way", got)
 	}
 	r := rowFor(local, "south")
+	if err := home.keep(t.Context(), r.receipt(), "south/1", []byte(r.record)); err != nil || home.count("refused") != 1 {
+		t.Errorf("got %v, %d refused; want one of a softswitch that we do not have refused", err, home.count("refused"))
+	}
+	home.Softswitches("south/1", "south/2")
 	if err := home.keep(t.Context(), r.receipt(), "south/1", []byte(r.record)); err != nil || home.count("received") != 1 {
 		t.Errorf("got %v, %d received; want one kept", err, home.count("received"))
 	}
-	if err := home.keep(t.Context(), r.receipt(), "south", []byte(r.record)); err != nil || home.count("refused") != 1 {
+	if err := home.keep(t.Context(), r.receipt(), "south", []byte(r.record)); err != nil || home.count("refused") != 2 {
 		t.Errorf("got %v, %d refused; want one that says it is ours refused", err, home.count("refused"))
 	}
 }

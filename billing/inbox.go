@@ -23,7 +23,13 @@ const (
 // good, so that the sender may forget it.
 func (b *Ledger) keep(ctx context.Context, receipt string, from roam.OfficeID, record []byte) error {
 	r, bad := received(receipt, from, b.office, record)
-	if bad == nil && r.office != string(b.office) { // else of a softswitch of ours
+	switch {
+	case bad != nil:
+	case r.office == string(b.office):
+		if !slices.Contains(b.switches, from) {
+			bad = errNotOurs
+		}
+	default:
 		var err error
 		if bad, err = b.charges(ctx, &r); err != nil {
 			return err
@@ -52,6 +58,13 @@ func (b *Ledger) keep(ctx context.Context, receipt string, from roam.OfficeID, r
 	}
 	return err
 }
+
+// errNotOurs is a record of our own calls by somebody who is none of our softswitches.
+var errNotOurs = errors.New("it is of ours, and came from no softswitch of ours")
+
+// Softswitches says which softswitches of this office keep ledgers of their own, "north/1", and send us what is in them. It
+// is called before Run.
+func (b *Ledger) Softswitches(ids ...roam.OfficeID) { b.switches = ids }
 
 // errNotServed is a charge for a user whom that office did not serve.
 var errNotServed = errors.New("that office did not serve the user then")

@@ -154,7 +154,7 @@ type Seed struct {
 
 // plant makes the seed's accounts.
 func (o *Office) plant(ctx context.Context) error {
-	if o.Seed == nil {
+	if o.Seed == nil || o.reg == nil {
 		return nil
 	}
 	cfg := o.Config()
@@ -186,7 +186,7 @@ func (o *Office) plant(ctx context.Context) error {
 // syncUsers makes the accounts those of the CSV file, when that is where they come from.
 func (o *Office) syncUsers(ctx context.Context) error {
 	cfg := o.Config()
-	if cfg.Users.Source == "state" {
+	if cfg.Users.Source == "state" || o.reg == nil {
 		return nil
 	}
 	b, err := os.ReadFile(cfg.Users.Source)
@@ -207,8 +207,12 @@ func (o *Office) syncUsers(ctx context.Context) error {
 // users is every account, a page at a time.
 func (o *Office) users(ctx context.Context) (all []registrar.User, err error) {
 	var after roam.UserID
+	reg, err := o.registrar()
+	if err != nil {
+		return nil, err
+	}
 	for {
-		page, err := o.reg.Users(ctx, after, 1000)
+		page, err := reg.Users(ctx, after, 1000)
 		if err != nil || len(page) == 0 {
 			return all, err
 		}

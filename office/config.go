@@ -20,7 +20,8 @@ type Config struct {
 	Aliases       []string            `yaml:"aliases"`        // other names that also mean us; our own addresses always do
 	Timezone      string              `yaml:"timezone"`       // for listings; stored times are UTC. "": this machine's
 	State         string              `yaml:"state"`          // directory of office.db and the control socket; a local disk
-	Roles         []string            `yaml:"roles"`          // registrar, softswitch; routesrv serves the embedded store
+	Roles         []string            `yaml:"roles"`          // of this process: registrar, softswitch, or one of them; routesrv serves the embedded store
+	Processes     *Processes          `yaml:"processes"`      // of the office, when registrar and softswitches are several
 	Listen        []string            `yaml:"listen"`         // for phones: "udp:0.0.0.0:5060", "tcp:[::]:5060", "tls:[::]:5061", "ws:[::]:8088", "wss:[::]:8089"
 	WebSocket     WebSocket           `yaml:"websocket"`      // phones in web pages
 	PartnerListen string              `yaml:"partner_listen"` // for other offices: "tls:[::]:5067"; "": none

@@ -217,7 +217,7 @@ func (h *House) answerWhere(ctx context.Context, a asked) (any, error) {
 func (h *House) Calls(ctx context.Context, only string) ([]OfficeCall, error) {
 	all := []OfficeCall{}
 	for _, o := range h.chosen(only) {
-		list, err := o.sw.Calls(ctx)
+		list, err := o.inProgress(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -230,6 +230,9 @@ func (h *House) Calls(ctx context.Context, only string) ([]OfficeCall, error) {
 
 func (h *House) hangup(ctx context.Context, only, id string) (any, error) {
 	for _, o := range h.chosen(only) {
+		if o.sw == nil {
+			return nil, errNoSwitch
+		}
 		found, err := o.sw.Hangup(ctx, id)
 		if err != nil {
 			return nil, err

@@ -170,6 +170,10 @@ func (h *House) foresee(ctx context.Context, o *Office, user roam.UserID, home r
 	from, epoch := roam.OfficeID(""), roam.Epoch(0)
 	for range hopsForeseen {
 		here := o.Name()
+		if o.sw == nil {
+			say("%s: its softswitches are other processes", here)
+			return steps, nil
+		}
 		out, err := await(ctx, o.loop, func(done func(softswitch.Outlook, error)) {
 			o.sw.Foresee(user, home, from, epoch, func(l softswitch.Outlook) { done(l, nil) })
 		})

@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/siproam/siproam/billing"
+	"github.com/siproam/siproam/edge"
 	"github.com/siproam/siproam/loop"
 	"github.com/siproam/siproam/media"
 	"github.com/siproam/siproam/metric"
@@ -65,8 +66,10 @@ type Office struct {
 	routes    *routesrv.Store
 	relay     *media.Relay
 	ledger    *billing.Ledger
-	sw        *softswitch.Switch
+	sw        *softswitch.Switch // nil without that role, as the next one
 	reg       *registrar.Server
+	near      *edge.Near // the registrar's stand-in, when only the softswitch is here
+	far       *edge.Far  // the softswitches' stand-in, when only the registrar is
 	table     *dialog.Table
 }
 
@@ -93,7 +96,7 @@ func New(cfg Config, log zerolog.Logger) (o *Office, err error) {
 	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
 		return nil, err
 	}
-	if o.file, err = store.Open(filepath.Join(cfg.State, "office.db"), registrar.Schema, billing.Schema, schema); err != nil {
+	if o.file, err = store.Open(filepath.Join(cfg.State, "office.db"), registrar.Schema, billing.Schema, edge.Schema, schema); err != nil {
 		return nil, err
 	}
 	return o, o.wire(cfg)
@@ -112,62 +115,23 @@ func (o *Office) wire(cfg Config) (err error) {
 	o.transport = transport.New(tc, o.partners.identify, o.metrics, o.log)
 	o.layer = transaction.NewLayer(o.loop, o.transport, o.metrics, o.log)
 	o.loop.EachTurn(o.transport.Flush)
-	if o.routes, err = routesrv.New(cfg.Routes, o.loop, card, o.file.Node(), o.file.Boot(), o.metrics, o.log); err != nil {
+	if o.routes, err = routesrv.New(cfg.Routes, o.loop, card, cfg.node(o.file.Node()), o.file.Boot(), o.metrics, o.log); err != nil {
 		return err
 	}
-	if o.relay, err = media.New(mediaConfig(cfg), o.metrics, o.log); err != nil {
-		return err
+	switch {
+	case !cfg.split():
+		err = o.allInOne(cfg, names, card)
+	case cfg.has("registrar"):
+		err = o.registrarAlone(cfg, names, card)
+	default:
+		err = o.switchAlone(cfg, names)
 	}
-	o.ledger = billing.New(cfg.Office, o.loop, o.file, o.routes, o.served, o.metrics, o.log)
-	o.sw = softswitch.New(o.switchConfig(cfg), o.loop, o.layer, o.routes, o.relay, o.ledger, o.metrics, o.log)
-	if o.reg, err = registrar.New(registrarConfig(cfg, names, card), o.loop, o.layer, o.file, o.sw, o.routes, nil, o.metrics, o.log); err != nil {
-		return err
-	}
-	o.ledger.Hold(o.reg.Provisional)
-	o.routes.Owned(o.reg.Owned, o.reg.Ahead)
-	o.routes.Guests(o.reg.Guests)
-	o.routes.Probe(o.reg.Answers)
-	o.routes.OnReturn(o.reg.Returned)
-	o.routes.OnLost(o.ledger.Lost)
-	written, err := o.ledger.Written(context.Background())
 	if err != nil {
 		return err
 	}
-	o.reg.Since(written)
-	o.reg.OnStarted(o.ledger.Again)
-	if err := o.recall(context.Background()); err != nil {
-		return err
-	}
-	o.layer.OnClosed(o.reg.Closed)
-	o.reg.OnBound(func(f roam.Flow, carries bool) {
-		o.transport.Vouch(f, carries)
-		o.sw.Watch(f, carries)
-	})
-	o.sw.OnSilent(o.reg.Silent)
-	o.reg.OnFailed(func(f roam.Flow) { o.transport.Charge(f, guess) })
 	o.layer.First(o.transport.Vouched, o.isEmergency)
-	mux := o.mux()
-	o.table = dialog.New(o.loop, o.layer, mux, o.log)
-	o.table.Require(mux.Required)
-	o.sw.Serve(o.reg, o.table)
-	o.layer.Handle(o.table)
 	o.measure()
-	return nil
-}
-
-// mux says which role takes what; what belongs to a dialog never gets here.
-func (o *Office) mux() *transaction.Mux {
-	m := transaction.NewMux("outbound") // not path, replaces nor timer: nobody here does what they promise
-	for _, method := range []sip.Method{sip.REGISTER, sip.OPTIONS} {
-		m.Handle(method, "", o.reg)
-	}
-	m.Handle(sip.NOTIFY, "reg", o.reg)
-	m.Handle(sip.NOTIFY, "ua-profile", o.reg)
-	m.Handle(sip.NOTIFY, "roam-start", o.reg)
-	for _, method := range []sip.Method{sip.INVITE, sip.MESSAGE, sip.INFO} {
-		m.Handle(method, "", o.sw)
-	}
-	return m
+	return o.recall(context.Background())
 }
 
 // Name is the office's id.
@@ -232,6 +196,7 @@ func names(cfg Config) []string {
 	if u, err := sip.ParseURI([]byte(cfg.URI)); err == nil {
 		all = append(all, u.Host)
 	}
+	all = append(all, cfg.Processes.hosts()...)
 	if cfg.Advertise.IsValid() {
 		all = append(all, cfg.Advertise.String())
 	}

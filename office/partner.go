@@ -69,6 +69,9 @@ func (p *partners) reload(cfg Config) error {
 		p.cert.Store(&cert)
 	}
 	known := make(map[string]roam.OfficeID, len(cfg.Partners))
+	for _, name := range cfg.siblings() {
+		known[name] = cfg.Office
+	}
 	for _, one := range cfg.Partners {
 		if one.Foreign != nil {
 			continue

@@ -41,6 +41,11 @@ func card(cfg Config) roam.Card {
 			c.Domains = append(c.Domains, a)
 		}
 	}
+	if p := cfg.Processes; p != nil {
+		if c.Registrar = p.Registrar.URI; cfg.has("registrar") {
+			c.Switch = p.Softswitches[0].URI
+		}
+	}
 	if c.Switch == "" { // no other offices: the domain finds us (RFC 3263)
 		c.Switch = "sip:" + cfg.Domain
 		c.Registrar = c.Switch
@@ -105,6 +110,12 @@ func registrarConfig(cfg Config, names []string, card roam.Card) registrar.Confi
 	rc := cfg.Registration
 	rc.HomeSilent, rc.Names, rc.Card, rc.Numbers = cfg.HomeSilent, names, card, &cfg.Numbers
 	rc.Partners, rc.Strict, rc.Abilities = cfg.Effective().Partners, cfg.Routes.Strict(), cfg.Abilities
+	if cfg.split() {
+		rc.Edges = map[roam.SwitchID]string{}
+		for _, p := range cfg.Processes.Softswitches {
+			rc.Edges[p.ID] = p.URI
+		}
+	}
 	return rc
 }
 

@@ -19,6 +19,7 @@ var fixed = []struct {
 	{"aliases", func(c *Config) any { return &c.Aliases }},
 	{"state", func(c *Config) any { return &c.State }},
 	{"roles", func(c *Config) any { return &c.Roles }},
+	{"processes", func(c *Config) any { return &c.Processes }},
 	{"listen", func(c *Config) any { return &c.Listen }},
 	{"websocket", func(c *Config) any { return &c.WebSocket }},
 	{"partner_listen", func(c *Config) any { return &c.PartnerListen }},
@@ -68,8 +69,12 @@ func (o *Office) Reload(ctx context.Context, cfg Config) (kept []string, err err
 	}
 	names, card := names(cfg), card(cfg)
 	if err := o.loop.Do(ctx, func() {
-		o.reg.Reload(registrarConfig(cfg, names, card))
-		o.sw.Reload(o.switchConfig(cfg))
+		if o.reg != nil {
+			o.reg.Reload(registrarConfig(cfg, names, card))
+		}
+		if o.sw != nil {
+			o.sw.Reload(o.switchConfig(cfg))
+		}
 	}); err != nil {
 		return nil, fmt.Errorf("reload: %w", err)
 	}

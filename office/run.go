@@ -109,13 +109,16 @@ func (o *Office) Run(ctx context.Context) error {
 	r.start("routing store", o.routes.Run)
 	r.beside("charging records", o.ledger.Run) // waits in a question to the routing store, which ends with its client
 	r.beside("memory", o.remember)
-	o.settle(ctx)
+	if o.reg != nil { // a softswitch alone has no names to tell
+		o.settle(ctx)
+	}
 	if o.meet != nil {
 		o.meet(ctx)
 	}
 	r.start("transport", func(ctx context.Context) error { return o.transport.Serve(ctx, o.layer) })
 	o.logMessages(o.Config().Log.SIP)
 	defer o.logMessages(nil)
+	o.introduce(ctx)
 
 	o.health.serving.Store(true)
 	o.health.reloadOK.Store(true)
@@ -149,8 +152,26 @@ func (o *Office) settle(ctx context.Context) {
 	}
 }
 
+// introduce has a softswitch alone begin to talk to its registrar, and gives it a moment to hear who its phones are, before
+// it says that it is ready. Without a registrar it is ready all the same.
+func (o *Office) introduce(ctx context.Context) {
+	if o.near == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleFor)
+	defer cancel()
+	_, _ = await(ctx, o.loop, func(done func(struct{}, error)) { o.near.Start(func() { done(struct{}{}, nil) }) }) // the deadline is no error
+}
+
 // drain refuses new calls and waits until those there are have ended, with their records.
 func (o *Office) drain() {
+	if o.sw == nil {
+		o.log.Info().Str("event", "office.stop").Msg("registrar stops")
+		return
+	}
+	if o.near != nil {
+		o.loop.Deliver(o.near.Stop)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainFor)
 	defer cancel()
 	_, err := await(ctx, o.loop, func(done func(struct{}, error)) { o.sw.Drain(func() { done(struct{}{}, nil) }) })

@@ -27,7 +27,7 @@ func (o *Office) Snapshot(ctx context.Context, what, after string, max int) (any
 	case web.AskPlace:
 		return o.place(ctx, max)
 	case web.AskPeople:
-		list, err := o.reg.List(ctx, roam.UserID(after), max)
+		list, err := o.list(ctx, roam.UserID(after), max)
 		return people(list), err
 	case web.AskCalls:
 		return o.calls(ctx)
@@ -52,6 +52,9 @@ func (o *Office) Health(ctx context.Context) (web.Health, error) {
 		store.Detail = "away: calls and refreshes go on from memory"
 	}
 	h.Parts = append(h.Parts, store)
+	if err := o.loop.Do(ctx, func() { h.Parts = append(h.Parts, o.otherProcesses()...) }); err != nil {
+		return h, err
+	}
 	for _, p := range o.Config().Partners {
 		one := web.Part{Name: "partner " + string(p.Office)}
 		peer, err := await(ctx, o.loop, func(done func(roam.Peer, error)) { o.routes.Peer(p.Office, done) })
@@ -77,7 +80,12 @@ func (o *Office) place(ctx context.Context, max int) (web.Place, error) {
 	if o.routes.Up() {
 		p.Store = "up"
 	}
-	list, err := o.reg.List(ctx, "", max)
+	if o.far != nil {
+		if err := o.loop.Do(ctx, func() { p.Softswitches = o.softswitches() }); err != nil {
+			return p, err
+		}
+	}
+	list, err := o.list(ctx, "", max)
 	if err != nil {
 		return p, err
 	}
@@ -91,7 +99,7 @@ func (o *Office) place(ctx context.Context, max int) (web.Place, error) {
 			p.Away++
 		}
 	}
-	calls, err := o.sw.Calls(ctx)
+	calls, err := o.inProgress(ctx)
 	p.Calls = len(calls)
 	return p, err
 }
@@ -113,7 +121,7 @@ func people(list []registrar.Status) []web.Person {
 }
 
 func (o *Office) calls(ctx context.Context) ([]web.Call, error) {
-	list, err := o.sw.Calls(ctx)
+	list, err := o.inProgress(ctx)
 	all := make([]web.Call, 0, len(list))
 	for _, c := range list {
 		all = append(all, web.Call{
@@ -136,7 +144,7 @@ func Lost(c softswitch.CallView) (pct [2]float64) {
 
 // moves is what R remembers of our own users who moved last.
 func (o *Office) moves(ctx context.Context, max int) ([]web.Move, error) {
-	list, err := o.reg.List(ctx, "", max)
+	list, err := o.list(ctx, "", max)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,11 @@ func (h *House) users(ctx context.Context, only string) ([]OfficeUser, error) {
 // owner finds the office of this process that has the account of name.
 func (h *House) owner(ctx context.Context, name, only string) (*Office, OfficeUser, error) {
 	for _, o := range h.chosen(only) {
-		st, err := o.reg.Where(ctx, name)
+		reg, err := o.registrar()
+		if err != nil {
+			return nil, OfficeUser{}, err
+		}
+		st, err := reg.Where(ctx, name)
 		if err == nil && !st.Visitor {
 			return o, OfficeUser{o.Name(), st.User}, nil
 		}
@@ -96,6 +100,11 @@ func (o *Office) fromState() error {
 func (h *House) home(id roam.UserID, only string) (*Office, error) {
 	_, host, found := strings.Cut(string(id), "@")
 	list := h.chosen(only)
+	for _, o := range list {
+		if _, err := o.registrar(); err != nil {
+			return nil, err
+		}
+	}
 	if !found {
 		if len(list) == 1 {
 			return list[0], nil
@@ -139,6 +148,9 @@ func (h *House) answerImport(ctx context.Context, a asked) (any, error) {
 		return nil, usage("import: which office? say --office")
 	}
 	o := list[0]
+	if _, err := o.registrar(); err != nil {
+		return nil, err
+	}
 	if err := o.fromState(); err != nil {
 		return nil, err
 	}

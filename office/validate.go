@@ -41,6 +41,7 @@ func (c *Config) Validate() error {
 	f.capacity(&c.Capacity)
 	f.silence("home_silent", &c.HomeSilent)
 	f.partners(c)
+	f.processes(c)
 	f.rest(c)
 	return errors.Join(f...)
 }
@@ -88,16 +89,11 @@ func (f *findings) names(c *Config) {
 			f.at(fmt.Sprintf("roles[%d]", i), "%q is not a role; want registrar, softswitch, routesrv", r)
 		}
 	}
-	for _, must := range []string{"registrar", "softswitch"} {
-		if !slices.Contains(c.Roles, must) {
-			f.at("roles", "%s is missing: an office without it is not in this version", must)
-		}
-	}
 }
 
 // listeners: where we are, for phones and for other offices.
 func (f *findings) listeners(c *Config) {
-	if len(c.Listen) == 0 {
+	if len(c.Listen) == 0 && c.has("softswitch") {
 		f.at("listen", "empty: phones would reach nobody")
 	}
 	seen := map[string]bool{}

@@ -50,7 +50,11 @@ func (w *Whereabouts) Online() bool { return w.At != "" }
 func (o *Office) Where(ctx context.Context, name string) (Whereabouts, error) {
 	name = strings.TrimPrefix(strings.TrimPrefix(name, "sip:"), "tel:")
 	w := Whereabouts{Zone: o.zone()}
-	st, err := o.reg.Where(ctx, name)
+	reg, err := o.registrar()
+	if err != nil {
+		return w, err
+	}
+	st, err := reg.Where(ctx, name)
 	switch {
 	case err == nil:
 		w.take(st, o.Config().Office)
@@ -135,7 +139,7 @@ func (h *House) Where(ctx context.Context, name, only string) (Whereabouts, erro
 	if best == nil {
 		return Whereabouts{}, err
 	}
-	if at := h.office(string(best.At)); at != nil && only == "" {
+	if at := h.office(string(best.At)); at != nil && at.reg != nil && only == "" {
 		if st, err := at.reg.Where(ctx, string(best.User)); err == nil {
 			best.phones(st.Devices, best.At)
 		}
@@ -159,7 +163,7 @@ func (h *House) Everybody(ctx context.Context, only string, max int) ([]Whereabo
 	seen := map[roam.UserID]bool{}
 	for _, visitors := range []bool{false, true} {
 		for _, o := range h.chosen(only) {
-			list, err := o.reg.List(ctx, "", max)
+			list, err := o.list(ctx, "", max)
 			if err != nil {
 				return nil, err
 			}
@@ -170,7 +174,7 @@ func (h *House) Everybody(ctx context.Context, only string, max int) ([]Whereabo
 				seen[st.User.ID] = true
 				w := Whereabouts{Zone: o.zone()}
 				w.take(st, o.Config().Office)
-				if at := h.office(string(w.At)); at != nil && at != o {
+				if at := h.office(string(w.At)); at != nil && at != o && at.reg != nil {
 					if there, err := at.reg.Where(ctx, string(w.User)); err == nil {
 						w.phones(there.Devices, w.At)
 					}

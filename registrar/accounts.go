@@ -356,6 +356,7 @@ func (s *Server) Remove(ctx context.Context, id roam.UserID) error {
 		u := s.users[id]
 		delete(s.users, id)
 		s.order = nil
+		s.onChanged(id)
 		s.router.Publish(nil, s.identities(u))
 		return nil
 	})

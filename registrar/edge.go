@@ -1,6 +1,8 @@
 package registrar
 
 import (
+	"slices"
+
 	"github.com/siproam/siproam/registrar/control"
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
@@ -44,3 +46,35 @@ func direct(req *sip.Message) bool {
 	}
 	return hops == 1
 }
+
+// OnChanged has fn told of each user whose Line or Names may be others now. It is called before the loop runs.
+func (s *Server) OnChanged(fn func(roam.UserID)) { s.onChanged = fn }
+
+// Names is what our own user is called besides his canonical name; none for anybody else.
+func (s *Server) Names(user roam.UserID) (names []string) {
+	u := s.users[user]
+	if u == nil || u.removed {
+		return nil
+	}
+	for _, id := range s.identities(u) {
+		if id.Name != string(user) {
+			names = append(names, id.Name)
+		}
+	}
+	return names
+}
+
+// Everybody is up to most of those who have a Line, after one, in order.
+func (s *Server) Everybody(after roam.UserID, most int) []roam.UserID {
+	ids := slices.Clone(s.after(after, min(most, len(s.users))))
+	for id := range s.visitors {
+		if id > after && s.users[id] == nil {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids[:min(most, len(ids))]
+}
+
+// Card is what we say of ourselves.
+func (s *Server) Card() roam.Card { return s.cfg.Card }

@@ -26,6 +26,7 @@ func (s *Server) step(u *subscriber, ev control.Event) {
 	}
 	s.reindex(u)
 	u.turn.next(u.home.Busy)
+	s.onChanged(u.home.User)
 }
 
 // do takes one action of u's core.

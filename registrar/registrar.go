@@ -132,6 +132,8 @@ type Server struct {
 	written   time.Time                      // our file, before this start
 	onStarted func(roam.OfficeID, time.Time) // never nil
 
+	onChanged func(roam.UserID) // likewise
+
 	questions questions
 
 	order    []roam.UserID    // of users; see sorted
@@ -159,7 +161,7 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Swit
 		guests: map[roam.OfficeID]int{}, mirrored: map[string]*visitor{}, mins: map[roam.OfficeID]time.Duration{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, seen: map[roam.OfficeID]*acquaintance{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{},
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),
 		rejoined: map[roam.OfficeID]*rejoining{}, onStarted: func(roam.OfficeID, time.Time) {},
-		onBound: func(roam.Flow, bool) {}, onFailed: func(roam.Flow) {}, questions: questions{offices: map[roam.OfficeID]int{}},
+		onBound: func(roam.Flow, bool) {}, onFailed: func(roam.Flow) {}, onChanged: func(roam.UserID) {}, questions: questions{offices: map[roam.OfficeID]int{}},
 	}
 	rand.Read(s.sources[:]) // never fails (crypto/rand)
 	s.started = l.Now()
@@ -191,6 +193,7 @@ func (s *Server) configure(cfg Config) {
 	o.Many, o.Contacts, o.Max, o.Strict = cfg.Devices != "one", cfg.Contacts, cfg.Max.D(), cfg.Strict
 	for _, u := range s.users {
 		u.home.Profile = s.profile(&u.account)
+		s.onChanged(u.home.User)
 	}
 }
 

@@ -60,6 +60,7 @@ func (s *Server) profile(a *account) *roam.Profile {
 // enter makes u known under all its names.
 func (s *Server) enter(u *subscriber) {
 	s.users[u.home.User] = u
+	s.onChanged(u.home.User)
 	for _, id := range s.identities(u) {
 		if id.Name != string(u.home.User) {
 			s.names[id.Name] = u
@@ -80,6 +81,7 @@ func (s *Server) named(name string) *subscriber {
 
 // leave forgets u's names.
 func (s *Server) leave(u *subscriber) {
+	s.onChanged(u.home.User)
 	for _, id := range s.identities(u) {
 		if s.names[id.Name] == u {
 			delete(s.names, id.Name)

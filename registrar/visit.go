@@ -96,6 +96,7 @@ func (s *Server) stepVisit(v *visitor, ev control.Event) {
 	if v.visit.Empty() && !v.visit.Busy() && s.findVisitor(v.user(), v.visit.Device) == v {
 		s.forget(v)
 	}
+	s.onChanged(v.user())
 }
 
 // forget drops a visitor of whom there is nothing to keep.

@@ -84,16 +84,16 @@ func (c *Call) answer(l *Leg, res *sip.Message) {
 
 // settleKind makes the kind that of the leg that won: a fork may have rung phones here and elsewhere.
 func (c *Call) settleKind(l *Leg) {
-	k := roam.InOffice
+	k, away := roam.InOffice, l.office != "" && l.office != c.s.cfg.Card.Office // not with another softswitch of ours
 	switch {
-	case l.office != "" && c.from != "":
+	case away && c.from != "":
 		k = roam.Transit
-	case l.office != "":
+	case away:
 		k = roam.Outgoing
-	case c.from != "":
+	case c.from != "" && !c.sibling():
 		k = roam.Incoming
 	}
-	c.local = l.office == ""
+	c.local = !away
 	if k != c.kind {
 		c.setKind(k)
 	}

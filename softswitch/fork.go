@@ -30,7 +30,7 @@ func (c *Call) ring() {
 	switch {
 	case len(targets) == 0 && len(offices) == 1:
 		t := offices[0]
-		c.local = false
+		c.local = t.Office == s.cfg.Card.Office // another softswitch of ours, which keeps no record
 		c.toOffice(roam.Location{Office: t.Office, Switch: t.URI, Epoch: c.callee.at().Epoch})
 		return
 	case len(targets)+len(offices) == 0: // only the calling phone itself
@@ -41,7 +41,7 @@ func (c *Call) ring() {
 		return
 	}
 	s.take(&c.callee)
-	if c.from != "" {
+	if c.from != "" && !c.sibling() {
 		c.setKind(roam.Incoming)
 	} else {
 		c.setKind(roam.InOffice)
@@ -71,18 +71,23 @@ func (c *Call) ring() {
 	}
 }
 
-// targets is the callee's, phones here, each with its flows, and one per other office, which forks itself.
-// The phone that calls its own number is left out.
+// targets is the callee's, phones here, each with its flows, and one per other office, which forks itself, or per
+// other softswitch of ours. The phone that calls its own number is left out.
 func (c *Call) targets() (phones [][]roam.Target, offices []roam.Target) {
-	seen := map[roam.OfficeID]bool{}
+	seen := map[string]bool{}
 	for _, t := range c.callee.at().Targets {
+		key := string(t.Office)
+		if t.Office == c.s.cfg.Card.Office {
+			key = t.URI
+		}
 		switch {
 		case t.Office == "":
 			if c.callee.user != c.caller.user || t.Flow != c.a.flow.Flow {
 				phones = appendFlow(phones, t)
 			}
-		case !seen[t.Office]:
-			seen[t.Office] = true
+		case c.sibling(): // which rings all others itself
+		case !seen[key]:
+			seen[key] = true
 			offices = append(offices, t)
 		}
 	}

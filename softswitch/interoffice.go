@@ -37,9 +37,14 @@ func (c *Call) tried(at roam.Location) bool {
 // toOffice calls the softswitch of the location at.
 func (c *Call) toOffice(at roam.Location) {
 	c.tries = append(c.tries, try{at.Office, at.Epoch})
-	if c.from != "" {
+	switch ours := at.Office == c.s.cfg.Card.Office; { // ours: another softswitch of this office
+	case ours && c.from != "":
+		c.setKind(roam.Incoming)
+	case ours:
+		c.setKind(roam.InOffice)
+	case c.from != "":
 		c.setKind(roam.Transit)
-	} else {
+	default:
 		c.setKind(roam.Outgoing)
 	}
 	if err := c.openMedia(); err != nil {
@@ -234,3 +239,7 @@ func (c *Call) asksAgain(l *Leg) bool {
 	}
 	return false
 }
+
+// sibling says that the call came from another softswitch of our office: that one has found out who calls, and keeps the
+// records.
+func (c *Call) sibling() bool { return c.from != "" && c.from == c.s.cfg.Card.Office }

@@ -114,7 +114,7 @@ func (c *Call) vouched(at roam.OfficeID, last bool) {
 		calleeHome = c.callee.home
 	}
 	switch {
-	case plan.Vouch(c.from, c.caller.home, at, calleeHome):
+	case c.sibling() || plan.Vouch(c.from, c.caller.home, at, calleeHome):
 		c.checkNumber()
 	case last:
 		c.s.spoofed(c.a.flow, c.a.callID, c.caller.address)

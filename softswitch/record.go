@@ -11,7 +11,7 @@ import (
 // from a phone here; the callee's, when the phones are here, when home forwarded the call, or
 // when it found nobody. A visitor's go home (METHOD 4); the other office writes what it served.
 func (c *Call) records(cdrs []roam.CDR, st media.State, end time.Time) []roam.CDR {
-	if c.ended != nil && c.ended.challenge {
+	if c.sibling() || c.ended != nil && c.ended.challenge {
 		return cdrs
 	}
 	if c.from == "" {

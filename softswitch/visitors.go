@@ -62,3 +62,10 @@ func here(ts []roam.Target) bool {
 	}
 	return false
 }
+
+// Load is how many calls there are, and whether new phones are better off with another softswitch: this one is about to
+// stop, has no place for one more user, or has nine calls of the ten that it takes.
+func (s *Switch) Load() (calls int, full bool) {
+	users := s.cfg.Users > 0 && len(s.users) >= s.cfg.Users || len(s.visitors) >= s.cfg.Visitors
+	return len(s.calls), users || s.draining != nil || len(s.calls)*10 >= s.cfg.Calls*9
+}

@@ -18,6 +18,17 @@ type Place struct {
 	Visits  int      `json:"visitors"`          // users of other offices registered here
 	Calls   int      `json:"calls"`
 	Uptime  float64  `json:"uptime_s"`
+
+	Softswitches []Softswitch `json:"softswitches,omitempty"` // in processes of their own: in the order in which phones should try them
+}
+
+// Softswitch is one of an office that has them in processes of their own.
+type Softswitch struct {
+	ID     string `json:"id"`
+	Phones string `json:"phones,omitempty"` // SIP URI where phones find it
+	Up     bool   `json:"up"`
+	Full   bool   `json:"full,omitempty"` // takes no new phones
+	Calls  int    `json:"calls"`
 }
 
 // Person is one user of an office, or a visitor of it.

@@ -1,11 +1,15 @@
 package plan
 
-import "github.com/siproam/siproam/roam"
+import (
+	"slices"
+
+	"github.com/siproam/siproam/roam"
+)
 
 // Facts is what is known of the callee of one call.
 type Facts struct {
 	Here  roam.OfficeID
-	From  roam.OfficeID // the partner the call came from; "": a phone of ours
+	From  roam.OfficeID // the partner the call came from; "": a phone of ours; Here: another softswitch of ours
 	Epoch roam.Epoch    // of the location the partner routed by; 0: it did not say
 	Known bool          // Line is set: our subscriber, or a visitor now or lately
 	Line  roam.Line
@@ -29,9 +33,15 @@ const (
 )
 
 // Callee decides where a call for one user goes (METHOD 4, DESIGN 9). Only the home
-// office forwards a partner's call; any other rings, refuses or redirects by its tombstone.
+// office forwards a partner's call; any other rings, refuses or redirects by its tombstone. A call from another
+// softswitch of the office is for the phones here alone: that one knows all others.
 func Callee(f Facts) (Way, roam.Location) {
 	switch {
+	case f.From != "" && f.From == f.Here:
+		if f.Known && slices.ContainsFunc(f.Line.Targets, func(t roam.Target) bool { return t.Office == "" }) {
+			return Ring, roam.Location{}
+		}
+		return Offline, roam.Location{}
 	case f.Known && !f.Line.Visitor && f.Line.Gone == nil:
 		return subscriber(f)
 	case f.From != "":

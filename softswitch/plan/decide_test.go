@@ -92,6 +92,10 @@ func TestCallee(t *testing.T) {
 		// a visitor, called from here
 		{"a visitor, R not asked", Facts{Known: true, Line: line(true, 5, here...)}, AskStore, at("", 0)},
 		{"a visitor", Facts{Known: true, Line: line(true, 5, here...), Asked: true, At: at("south", 6)}, Ring, at("", 0)},
+		{"by another softswitch of ours", Facts{From: "south", Known: true, Line: line(false, 5, here...)}, Ring, at("", 0)},
+		{"by another softswitch of ours, a visitor", Facts{From: "south", Known: true, Line: line(true, 5, here...)}, Ring, at("", 0)},
+		{"by another softswitch of ours, gone meanwhile", Facts{From: "south", Known: true, Line: line(false, 5, roam.Target{URI: "sip:west", Office: "west"})}, Offline, at("", 0)},
+		{"by another softswitch of ours, not known yet", Facts{From: "south"}, Offline, at("", 0)},
 		{"a visitor, R empty", Facts{Known: true, Line: line(true, 5, here...), Asked: true}, Ring, at("", 0)},
 		{"a visitor, R older", Facts{Known: true, Line: line(true, 5, here...), Asked: true, At: at("west", 4)}, Ring, at("", 0)},
 		{"a visitor with devices in two offices", Facts{Known: true, Line: line(true, 5, here...), Asked: true, At: at("north", 7)}, Office, at("north", 7)},

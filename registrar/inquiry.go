@@ -18,11 +18,13 @@ type inquiry struct {
 	q     control.Inquiry
 	home  roam.OfficeID
 	asked string              // the user, as the phone has it
+	aor   sip.AOR             // likewise
 	tx    *transaction.Server // held; its request owns its bytes
 	r     control.Register
 	by    time.Time // then home's silence is decided on (M9)
 
-	learnt bool // R was asked for domains we lacked
+	learnt bool          // R was asked for domains we lacked
+	next   *challengeDoc // of home's 200
 
 	token, mirror string // of a foreign home: the user part of our Contact there, and all of it
 	left          string // and the Contact there of the office that had the device
@@ -59,10 +61,13 @@ func (s *Server) registerOther(tx *transaction.Server, req *sip.Message, u sip.U
 		return err
 	}
 	s.own(&r)
-	in := &inquiry{r: r, asked: u.User}
+	in := &inquiry{r: r, asked: u.User, aor: aor}
 	in.q.User = roam.UserID(aor)
 	if err := s.receives(in, nil); err != nil {
 		s.counted("visited", err, began)
+		return err
+	}
+	if taken, err := s.renew(tx, req, in); taken {
 		return err
 	}
 	stranger := s.stranger(req.Flow)
@@ -346,17 +351,15 @@ func (s *Server) query(in *inquiry, at string) {
 			return
 		}
 		if res.Status()/100 != 2 {
-			if res.Status() == 401 && value != nil && !strings.Contains(string(res.Value(sip.WWWAuthenticate)), "stale=true") {
-				s.failed("credentials", string(in.q.User), in.tx.Flow())
+			if v := s.findVisitor(in.q.User, in.r.Device); v != nil {
+				v.nonces.passed(s.loop.Now(), q.source, res)
 			}
-			if why := refusal(res, nil); why == roam.Barred || why == roam.NoAgreement { // home's side of it
-				s.endVisits(in.q.User)
-			}
-			s.refuse(in.r.Tx, relayed(res, false))
+			s.passOn(in, value, res)
 			s.stepInquiry(in, control.Queried{Passed: true})
 			return
 		}
-		s.stepInquiry(in, s.welcome(in, res))
+		legal, _ := s.welcome(in, res)
+		s.stepInquiry(in, legal)
 	})
 }
 
@@ -383,21 +386,32 @@ func (s *Server) unrecorded(home roam.OfficeID) control.Silence {
 
 // welcome reads home's 200: the user's canonical address, his profile and the ticket. The
 // ticket is home's to check later; that it is for us, and for this device, is ours to check now.
-func (s *Server) welcome(in *inquiry, res *sip.Message) control.Queried {
-	var doc visitBody
+func (s *Server) welcome(in *inquiry, res *sip.Message) (q control.Queried, doc visitBody) {
 	proof := string(res.Value(sip.RoamTicket))
-	c := s.cards[in.home]
-	if !body(res, visitType, &doc) || doc.Version > docVersion || c == nil {
-		return control.Queried{Why: roam.HomeSilent}
+	if !body(res, visitType, &doc) || doc.Version > docVersion {
+		return control.Queried{Why: roam.HomeSilent}, doc
 	}
-	t, ok := s.verify(c.card.Key, ticketKind, proof)
+	t, ok := s.verify(s.keyOf(in), ticketKind, proof)
 	if !ok || t.User != doc.User || t.Home != in.home || t.Office != s.cfg.Card.Office || t.Device != in.r.Device {
 		s.log.Error().Str("event", "ticket.bad").Str("home", string(in.home)).Str("user", string(in.q.User)).Msg("home's ticket is not for this visit")
-		c.known = false // a new key?
-		return control.Queried{Why: roam.HomeSilent}
+		if c := s.cards[in.home]; c != nil {
+			c.known = false // a new key?
+		}
+		return control.Queried{Why: roam.HomeSilent}, doc
 	}
-	in.q.User = t.User // R, or the phone, may have used another of his names
-	return control.Queried{Ticket: t, Profile: doc.Profile, Silence: s.unrecorded(in.home)}
+	in.q.User, in.next = t.User, doc.Challenge // R, or the phone, may have used another of his names
+	return control.Queried{Ticket: t, Profile: doc.Profile, Silence: s.unrecorded(in.home)}, doc
+}
+
+// keyOf is what home signs with: as its card says or, before we have asked for that, as it was when the visit began.
+func (s *Server) keyOf(in *inquiry) []byte {
+	if c := s.cards[in.home]; c != nil && c.card.Key != nil {
+		return c.card.Key
+	}
+	if v := s.findVisitor(in.q.User, in.r.Device); v != nil {
+		return v.visit.Home.Key
+	}
+	return nil
 }
 
 // inquired answers the phone.
@@ -410,6 +424,10 @@ func (s *Server) inquired(w *wait, in *inquiry, a control.Answer) error {
 	}
 	if a.Changed {
 		s.registered(w, in.q.User, in.home, &in.r)
+	}
+	if v := s.findVisitor(in.q.User, in.r.Device); v != nil && in.next != nil {
+		v.nonces.take(s.loop.Now(), w.tx.Flow().Remote.Addr(), nonceOf(s.credentials(w.tx.Request(), sip.Authorization)), in.next)
+		s.call(v, in.aor)
 	}
 	out := w.tx.Start(200, "")
 	acceptFlow(out, w.tx.Request(), &in.r)

@@ -84,7 +84,7 @@ func TestMethod21to23(t *testing.T) {
 	})
 }
 
-// TestRefresh: a REGISTER that changes nothing writes nothing and tells nobody, at home; away, home decides.
+// TestRefresh: a REGISTER that changes nothing writes nothing and tells nobody, at home; away, home decides, in one message.
 func TestRefresh(t *testing.T) {
 	inWorld(t, func(w *world) {
 		p := w.phone()
@@ -102,7 +102,6 @@ func TestRefresh(t *testing.T) {
 		w.mu.Unlock()
 		p.register()
 		w.steps(`
-			south>north REGISTER query
 			south>north REGISTER message`)
 		p.carry("north")
 		p.register()

@@ -63,7 +63,7 @@ func (s *Server) tellProfiles() {
 // sendProfile tells the registrar at, and again, without waiting for the end of a request that may hang for
 // 32 s, until it answers, has no such visitor, or there is a newer profile to tell.
 func (s *Server) sendProfile(u *subscriber, at string, p *roam.Profile, try int) {
-	b, err := json.Marshal(visitBody{docVersion, u.home.User, p})
+	b, err := json.Marshal(visitBody{Version: docVersion, User: u.home.User, Profile: p})
 	if err != nil { // strings and numbers: cannot be
 		panic("registrar: profile: " + err.Error())
 	}

@@ -35,6 +35,10 @@ type visitBody struct {
 	Version int           `json:"v"`
 	User    roam.UserID   `json:"user"`
 	Profile *roam.Profile `json:"profile,omitempty"`
+
+	Challenge *challengeDoc  `json:"challenge,omitempty"` // of REGISTERs
+	Location  *roam.Location `json:"location,omitempty"`  // as home records it; of a renewal
+	Held      bool           `json:"held,omitempty"`      // and as R has acknowledged it to home
 }
 
 // identityQuery is a REGISTER without Contact (RFC 3261 10.2.3) to q's home.
@@ -116,6 +120,9 @@ func (s *Server) partnerRegister(tx *transaction.Server, req *sip.Message) error
 	}
 	u := s.find(to.URI, nil)
 	if req.Value(sip.Contact) != nil {
+		if req.Value(sip.Authorization) != nil {
+			return s.renewVisit(tx, req, u, n)
+		}
 		return s.recordVisit(tx, req, u, n)
 	}
 	err = s.identify(tx, req, u, n)
@@ -125,6 +132,22 @@ func (s *Server) partnerRegister(tx *transaction.Server, req *sip.Message) error
 
 // identify is home's side of the identity query (150, 360): it checks, draws the ticket, and answers.
 func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscriber, n network) error {
+	c, err := s.checked(req, u, n)
+	if err != nil {
+		return err
+	}
+	doc := visitBody{Version: docVersion, User: u.home.User, Profile: u.home.Profile, Challenge: c.next}
+	return s.legal(tx, &doc, c.ticket.Proof)
+}
+
+// checkup is what home says of a phone's credentials, which are good.
+type checkup struct {
+	ticket roam.Ticket   // with a Proof, of a REGISTER
+	next   *challengeDoc // likewise
+}
+
+// checked is home's check of the credentials in req (150, 360), and of who may roam. It draws the ticket.
+func (s *Server) checked(req *sip.Message, u *subscriber, n network) (c checkup, err error) {
 	method, asked := digestOf(req)
 	uri, _ := sip.ParseURI([]byte(asked))
 	l := claim{user: u, name: string(req.Value(sip.To)), value: s.credentials(req, sip.Authorization), method: method, asked: []byte(asked),
@@ -137,39 +160,40 @@ func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscribe
 	}
 	if n.can != nil {
 		if err := s.askable(n.can.Transport); err != nil {
-			return err
+			return c, err
 		}
 	}
 	again, err := s.authenticate(req.Flow, l)
 	if err != nil {
-		return err
+		return c, err
 	}
 	id := u.home.User
 	if v := s.mayRoam(u, n.office); v.why != roam.OK {
 		s.told(n.office, v, id)
-		return v.err()
+		return c, v.err()
 	}
 	if again { // no answer serves twice: a repetition is the visited office's to see, which has the flow that it came by
-		return s.challenge(l, true)
+		return c, s.challenge(l, true)
 	}
 	if method != "REGISTER" { // a call's credentials: no visit comes of them
-		return s.legal(tx, u, "")
+		return c, nil
 	}
 	if p := u.home.Profile; n.can != nil && p.Device != nil {
 		if err := s.lacking(string(id), n.device, p.Device.Compare(n.can, p.Declared)); err != nil {
-			return err
+			return c, err
 		}
 	}
 	now := s.loop.Now()
 	if u.home.Superseded(now, n.device, n.office, n.callID, n.person) {
-		return roam.Moved
+		return c, roam.Moved
 	}
 	epoch := u.home.Ticket(now, n.device, n.office, 0)
 	if epoch == 0 {
 		epoch = u.home.Above(s.draw())
 	}
-	t := s.sign(ticketKind, roam.Ticket{User: id, Device: n.device, Office: n.office, Home: s.cfg.Card.Office, Epoch: epoch})
-	return s.legal(tx, u, t.Proof)
+	c.ticket = s.sign(ticketKind, roam.Ticket{User: id, Device: n.device, Office: n.office, Home: s.cfg.Card.Office, Epoch: epoch})
+	c.next = s.next(&l, nonceOf(l.value))
+	return c, nil
 }
 
 // visitAt is the presence of d at the visited office o, or -1.
@@ -183,14 +207,17 @@ func (u *subscriber) visitAt(d roam.Device, o roam.OfficeID) int {
 }
 
 // legal is home's 200: who it is, his profile, and the ticket.
-func (s *Server) legal(tx *transaction.Server, u *subscriber, proof string) error {
-	b, err := json.Marshal(visitBody{docVersion, u.home.User, u.home.Profile})
+func (s *Server) legal(tx *transaction.Server, doc *visitBody, proof string, more ...sip.Field) error {
+	b, err := json.Marshal(doc)
 	if err != nil {
 		return err
 	}
 	w := tx.Start(200, "")
 	if proof != "" {
 		w.Add(sip.RoamTicket, proof)
+	}
+	for _, f := range more {
+		w.Add(f.Name, f.Value)
 	}
 	if err := w.End(visitType, b); err != nil {
 		return err

@@ -300,6 +300,7 @@ type wait struct {
 
 	stranger bool          // it counts among Server.questions
 	home     roam.OfficeID // and for that one
+	in       *inquiry      // of a renewal
 }
 
 // hold keeps tx until a core answers; done then answers it, or returns the refusal.

@@ -11,9 +11,11 @@
 //	REGISTER, no Contact     identity query: Authorization as the phone sent it, Roam-Digest: method;uri="...",
 //	                         P-Visited-Network-ID: office;device="...";call="...";person;from="...", and what the
 //	                         device can do: transport=udp;require="...";supported="...";methods="...". The 200
-//	                         brings Roam-Ticket and {user, profile}
+//	                         brings Roam-Ticket and {user, profile, challenge}: with what the phone may be challenged next
 //	REGISTER, Contact        registration message: <sip:token@softswitch>, Roam-Ticket, our card. The 200 brings the
 //	                         location, and Expires as home grants it
+//	REGISTER, both           renewal: what of a visit's refresh is checked and what is recorded, at once. The 200
+//	                         brings what those of the other two bring
 //	NOTIFY, Event: reg       supersede: reginfo with where calls go now, Roam-Ticket with home's signature.
 //	                         The 200 names in Roam-Epoch what it acknowledges
 //	NOTIFY, Event: roam-start   an office has started: rejoin.go
@@ -118,6 +120,7 @@ type Server struct {
 	visitors  map[roam.UserID][]*visitor
 	guests    map[roam.OfficeID]int           // devices here, by home
 	numbers   map[string]roam.UserID          // of visitors
+	called    map[sip.AOR]roam.UserID         // visitors, as their phones call them
 	mirrored  map[string]*visitor             // of foreign homes, by token
 	mins      map[roam.OfficeID]time.Duration // the shortest interval of a foreign home, as it has said
 	cards     map[roam.OfficeID]*cached
@@ -158,7 +161,7 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Swit
 		loop: l, tl: tl, file: f, sw: sw, router: r, leases: leases, log: log,
 		agents: agents{}, can: known{}, office: &control.Office{Equal: equalURI}, guard: digest.Guard{Key: seal.NewStamps()},
 		users: map[roam.UserID]*subscriber{}, names: map[string]*subscriber{}, visitors: map[roam.UserID][]*visitor{},
-		guests: map[roam.OfficeID]int{}, mirrored: map[string]*visitor{}, mins: map[roam.OfficeID]time.Duration{}, numbers: map[string]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, seen: map[roam.OfficeID]*acquaintance{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{},
+		guests: map[roam.OfficeID]int{}, mirrored: map[string]*visitor{}, mins: map[roam.OfficeID]time.Duration{}, numbers: map[string]roam.UserID{}, called: map[sip.AOR]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, seen: map[roam.OfficeID]*acquaintance{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{},
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),
 		rejoined: map[roam.OfficeID]*rejoining{}, onStarted: func(roam.OfficeID, time.Time) {},
 		onBound: func(roam.Flow, bool) {}, onFailed: func(roam.Flow) {}, onChanged: func(roam.UserID) {}, questions: questions{offices: map[roam.OfficeID]int{}},
@@ -186,6 +189,7 @@ func (s *Server) configure(cfg Config) {
 		s.hosts[n] = true
 	}
 	s.guard.Lifetime = max(5*time.Minute, 2*cfg.Expires.D())
+	s.guard.Away = max(s.guard.Lifetime, 2*cfg.Max.D())
 	o := s.office
 	o.Here = roam.Location{Office: cfg.Card.Office, Switch: cfg.Card.Switch, Registrar: cfg.Card.Registrar}
 	o.Ticket = max(2*cfg.Max.D(), cfg.HomeSilent.ResendFor.D())
@@ -271,10 +275,16 @@ func (s *Server) ServeSIP(tx *transaction.Server, req *sip.Message) error {
 	return roam.BadRequest
 }
 
-// Closed marks the bindings of a connection that ended.
+// closedFor is how long a phone whose connection ended may take to come back before it is offline (M12): it dials again after a
+// few seconds, RFC 5626 4.5, and until then calls try what it had last.
+const closedFor = 32 * time.Second
+
+// Closed marks the bindings of a connection that ended, and ends them unless the phone comes back.
 func (s *Server) Closed(f *sip.Flow) {
 	if t := s.flows[f.Flow]; t.len() > 0 {
-		s.ended[f.Flow] = true
+		gone := f.Flow
+		s.ended[gone] = true
+		s.loop.After(closedFor, func() { s.Silent(gone) })
 	}
 }
 
@@ -288,7 +298,7 @@ func (s *Server) LeaseOver(ip netip.Addr) {
 	}
 }
 
-// Silent ends the devices of every user that f carries: nobody answers there any more (M12).
+// Silent ends what f carries: nobody answers there any more (M12). A device that has another flow, too, lives on.
 func (s *Server) Silent(f roam.Flow) {
 	t := s.flows[f]
 	for _, user := range t.all() {
@@ -296,19 +306,19 @@ func (s *Server) Silent(f roam.Flow) {
 	}
 }
 
-// offline ends the devices of user that f carries.
+// offline ends the bindings of user that f carries.
 func (s *Server) offline(user roam.UserID, f roam.Flow) {
 	on := func(c control.Contact) bool { return c.Target.Flow == f }
 	if u := s.users[user]; u != nil {
 		for _, p := range slices.Clone(u.home.At) {
 			if p.Office == s.cfg.Card.Office && slices.ContainsFunc(p.Contacts, on) {
-				s.change(u, func() control.Event { return control.Offline{Device: p.Device, Next: s.draw()} })
+				s.change(u, func() control.Event { return control.Offline{Device: p.Device, Flow: f, Next: s.draw()} })
 			}
 		}
 	}
 	for _, v := range slices.Clone(s.visitors[user]) {
 		if slices.ContainsFunc(v.visit.Contacts, on) {
-			s.changeVisit(v, func() control.Event { return control.Offline{Device: v.visit.Device} })
+			s.changeVisit(v, func() control.Event { return control.Offline{Device: v.visit.Device, Flow: f} })
 		}
 	}
 }

@@ -140,7 +140,7 @@ func TestDeadHomeHoldsNobodyUp(t *testing.T) {
 		if c.want(200); time.Since(began) > time.Second {
 			t.Errorf("west's user waited %v for north", time.Since(began))
 		}
-		settle(began.Add(4200 * time.Millisecond).Sub(time.Now()))
+		settle(time.Until(began.Add(4200 * time.Millisecond)))
 		for _, p := range all {
 			if last := w.heard[p.callID][len(w.heard[p.callID])-1]; last.Status() != 503 || last.CSeq() != uint32(p.cseq) {
 				t.Errorf("%s: got %d to %d, want 503 to %d within 4 s", p.to, last.Status(), last.CSeq(), p.cseq)

@@ -50,7 +50,7 @@ func TestWelcome(t *testing.T) {
 			}
 			w.on("south", func(s *Server) {
 				in := &inquiry{home: "north", r: control.Register{Device: "urn:uuid:a"}}
-				got := s.welcome(in, res)
+				got, _ := s.welcome(in, res)
 				if ok := got.Why == roam.OK; ok != (name == "good") {
 					t.Errorf("%s: got %v", name, got.Why)
 				}

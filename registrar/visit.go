@@ -5,6 +5,7 @@ import (
 
 	"github.com/siproam/siproam/registrar/control"
 	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
 	"github.com/siproam/siproam/sip/transaction"
 )
 
@@ -23,6 +24,8 @@ type visitor struct {
 	owes   roam.OfficeID // as counted in counters.others
 	mirror string        // our Contact at a foreign home
 	known  string        // token, as in Server.mirrored
+	aor    sip.AOR       // as in Server.called
+	nonces nonces
 }
 
 func (v *visitor) user() roam.UserID { return v.visit.User }
@@ -76,6 +79,8 @@ func (s *Server) stepVisit(v *visitor, ev control.Event) {
 	switch ev := ev.(type) {
 	case control.Legal:
 		v.cause = ""
+	case control.Renew:
+		v.cause = ""
 	case control.Recorded:
 		if ev.Why != roam.OK {
 			v.cause = "refused"
@@ -99,9 +104,24 @@ func (s *Server) stepVisit(v *visitor, ev control.Event) {
 	s.onChanged(v.user())
 }
 
+// call notes how v's phone calls its user, "" for no more.
+func (s *Server) call(v *visitor, aor sip.AOR) {
+	if v.aor == aor {
+		return
+	}
+	others := slices.ContainsFunc(s.visitors[v.user()], func(o *visitor) bool { return o != v && o.aor == v.aor })
+	if v.aor != "" && !others {
+		delete(s.called, v.aor)
+	}
+	if v.aor = aor; aor != "" {
+		s.called[aor] = v.user()
+	}
+}
+
 // forget drops a visitor of whom there is nothing to keep.
 func (s *Server) forget(v *visitor) {
 	v.turn.wake.Stop()
+	s.call(v, "")
 	vs := slices.DeleteFunc(s.visitors[v.user()], func(o *visitor) bool { return o == v })
 	if len(vs) == 0 {
 		delete(s.visitors, v.user())
@@ -126,6 +146,8 @@ func (s *Server) doVisit(v *visitor, a control.Action) {
 		if !v.visit.Home.Foreign && !s.isForeign(a.Ticket.Home) { // who alone has the credentials for it
 			s.record(v, a)
 		}
+	case control.Renewal:
+		s.renewal(v, a)
 	case control.SaveVisit:
 		v.turn.drift = false
 		s.saveVisit(v, a.Stay, func(err error) {

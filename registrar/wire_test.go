@@ -34,11 +34,18 @@ type world struct {
 
 	mu     sync.Mutex // guards what follows
 	ladder []rung     // what offices said to each other, and to R
+	wire   []wired    // all that offices sent to each other
 	heard  map[string][]*sip.Message
 	cut    map[roam.OfficeID]bool // nothing comes from or goes to it
 	closed map[roam.OfficeID]bool // it refuses connections
 	lose   func(from, to roam.OfficeID, m *sip.Message) bool
 	slow   func(from, to roam.OfficeID, m *sip.Message) time.Duration
+}
+
+// wired is one message between offices.
+type wired struct {
+	from, to roam.OfficeID
+	text     string
 }
 
 // rung is one line of the ladder.
@@ -212,6 +219,7 @@ func (w *world) deliver(from *site, f *sip.Flow, b []byte) {
 		return
 	}
 	lost := w.cut[from.id] || w.cut[f.Partner] || w.lose != nil && w.lose(from.id, f.Partner, m)
+	w.wire = append(w.wire, wired{from.id, f.Partner, string(b)})
 	if m.IsRequest() {
 		note := fmt.Sprintf("%s>%s %s", from.id, f.Partner, m.Method())
 		switch {
@@ -273,6 +281,7 @@ type store3 struct {
 	mute      bool                            // takes a report, says nothing in time
 	lost      bool                            // with mute: does not even take it
 	dead      map[roam.OfficeID]bool          // gives no sign of life
+	asked     int                             // questions and reports: commands to Redis, at most
 	ambiguous string                          // an extension that several offices have
 	lies      map[roam.OfficeID]roam.OfficeID // says the one is where the other is
 }
@@ -287,6 +296,7 @@ func (r *store3) from(o *site) *view { return &view{r, o} }
 
 func (v *view) Identify(a sip.AOR, done func(roam.UserID, roam.OfficeID, error)) {
 	v.mu.Lock()
+	v.asked++
 	id, found := v.ids[string(a)]
 	away := v.away
 	v.mu.Unlock()
@@ -306,6 +316,7 @@ func (v *view) Identify(a sip.AOR, done func(roam.UserID, roam.OfficeID, error))
 
 func (v *view) Locate(user roam.UserID, _ bool, done func(roam.Location, error)) {
 	v.mu.Lock()
+	v.asked++
 	at := v.at[user]
 	v.mu.Unlock()
 	v.o.loop.Later(func() { done(at, nil) })
@@ -319,6 +330,7 @@ func (v *view) Up() bool {
 
 func (v *view) Report(user roam.UserID, at roam.Location, _ string, done func(roam.Location, error)) {
 	v.mu.Lock()
+	v.asked++
 	if at.Epoch == 0 {
 		at.Epoch = max(v.floor[user]+1, roam.Epoch(time.Now().UnixMicro()))
 	}
@@ -504,10 +516,13 @@ func (p *phone) register() int {
 		if res.Status() != 401 || try == 2 || p.nonce != "" && !strings.Contains(string(res.Value(sip.WWWAuthenticate)), "stale=true") {
 			return res.Status()
 		}
-		_, nonce, _ := strings.Cut(string(res.Value(sip.WWWAuthenticate)), `nonce="`)
-		p.nonce, _, _ = strings.Cut(nonce, `"`)
-		p.nc = 0
+		p.take(res)
 	}
+}
+
+// take takes the nonce of a challenge.
+func (p *phone) take(res *sip.Message) {
+	p.nonce, p.nc = nonceIn(string(res.Value(sip.WWWAuthenticate))), 0
 }
 
 // bindings is the Contacts of the last answer.

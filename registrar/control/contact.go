@@ -137,6 +137,16 @@ func (o *Office) repeats(now time.Time, cs []Contact, r *Register) bool {
 	return true
 }
 
+// leaves is what ev leaves of a device's bindings.
+func (ev *Offline) leaves(cs []Contact) (left []Contact) {
+	for _, c := range cs {
+		if ev.Flow != (roam.Flow{}) && c.Target.Flow != ev.Flow {
+			left = append(left, c)
+		}
+	}
+	return left
+}
+
 // latest is when the last of cs expires.
 func latest(cs []Contact) (t time.Time) {
 	for i := range cs {

@@ -70,6 +70,23 @@ type (
 		Granted time.Duration // as in Queried
 		Left    string        // of a foreign home's: the Contact that Former had there
 	}
+	// Renew is a visitor's REGISTER that Visit.Renews, before anybody has checked it.
+	Renew struct {
+		Register
+		Silence Silence
+	}
+	// Renewed answers Renewal: what home said of the credentials, and what it recorded.
+	Renewed struct {
+		Why      roam.Refusal
+		Passed   bool      // a challenge or a refusal, already handed to the phone
+		Silent   bool      // as Legal has it
+		Card     roam.Card // home's as it is known now; without an Office: as it was
+		Ticket   roam.Ticket
+		Profile  *roam.Profile
+		Location roam.Location
+		Grant    time.Duration
+		Held     bool // as in Recorded
+	}
 	// Allocated answers Allocate (d, h).
 	Allocated struct{ Why roam.Refusal }
 	// Recorded answers Record: the location as home keeps it (170), or home's silence.
@@ -78,6 +95,7 @@ type (
 		Location roam.Location
 		Grant    time.Duration // zero: what was asked
 		Confirms bool          // as in Record
+		Held     bool          // R has acknowledged Location to home
 	}
 	// Saved answers Save and SaveVisit.
 	Saved struct{ Err error }
@@ -109,7 +127,8 @@ type (
 	Offline struct {
 		Tx     uint64 // of a visit: who waits; 0: nobody
 		Device roam.Device
-		All    bool // every device
+		All    bool      // every device
+		Flow   roam.Flow // only what it carries of Device; zero: all
 		Next   roam.Epoch
 		Why    string // for people; "": offline
 	}
@@ -128,6 +147,7 @@ type (
 		Location roam.Location // as home keeps it
 		Epoch    roam.Epoch    // of a supersede: what is acknowledged
 		Grant    time.Duration // of a registration message
+		Held     bool          // R has acknowledged Location
 		Changed  bool          // what is bound has changed, and is saved
 	}
 	// Locate asks who User's home is, and who had the user last (120-130, 320-340).
@@ -155,6 +175,11 @@ type (
 		Can    *roam.Abilities
 
 		Confirms bool // nothing has changed: see Confirm
+	}
+	// Renewal is Record with the phone's credentials in it: home checks and records at once.
+	Renewal struct {
+		Tx uint64
+		Record
 	}
 	// Save has the row of a subscriber written; Saved answers it.
 	Save struct{ Kept Kept }
@@ -185,6 +210,8 @@ func (Registration) event() {}
 func (Located) event()      {}
 func (Queried) event()      {}
 func (Legal) event()        {}
+func (Renew) event()        {}
+func (Renewed) event()      {}
 func (Allocated) event()    {}
 func (Recorded) event()     {}
 func (Saved) event()        {}
@@ -201,6 +228,7 @@ func (Query) action()     {}
 func (Allocate) action()  {}
 func (Release) action()   {}
 func (Record) action()    {}
+func (Renewal) action()   {}
 func (Save) action()      {}
 func (SaveVisit) action() {}
 func (Drift) action()     {}
@@ -215,6 +243,7 @@ const (
 	recording
 	saving
 	publishing // strict: the answer waits for R
+	renewing   // of a visit: home checks and records
 	returning  // R did not acknowledge: what was is saved again, then the refusal is said
 )
 

@@ -36,7 +36,7 @@ func (h Home) ended(now time.Time, c *change, was *Kept, out []Action) (Home, []
 		}
 	}
 	if c.tx != 0 {
-		out = append(out, Answer{Tx: c.tx, Why: c.refused, Location: h.Location, Grant: c.grant, Changed: c.refused == roam.OK && (c.written || c.stage == saving)})
+		out = append(out, Answer{Tx: c.tx, Why: c.refused, Location: h.Location, Grant: c.grant, Held: h.held(), Changed: c.refused == roam.OK && (c.written || c.stage == saving)})
 	}
 	if h.Location.Epoch != was.Location.Epoch && c.stage != publishing {
 		out = append(out, Report{h.Location, c.why})
@@ -122,7 +122,9 @@ func (h Home) offline(now time.Time, ev Offline, out []Action) (Home, []Action) 
 	case ev.All && len(to.At) > 0:
 		h.empty(now, &to, ev.Next)
 	case !ev.All && i >= 0:
-		to.At = slices.Delete(to.At, i, i+1)
+		if to.At[i].Contacts = ev.leaves(to.At[i].Contacts); len(to.At[i].Contacts) == 0 {
+			to.At = slices.Delete(to.At, i, i+1)
+		}
 		h.relocate(now, &to, ev.Device, ev.Next)
 	default:
 		return h, out

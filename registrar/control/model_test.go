@@ -58,6 +58,7 @@ type world struct {
 	answers map[uint64]Answer
 	adds    map[uint64]*Register // by tx
 	records map[uint64]place     // registration messages home has not answered
+	renewed map[uint64]Renewed   // those of them that are renewals, with home's word on the credentials
 	notices map[uint64]Settled   // supersedes not acknowledged
 	trace   []line
 }
@@ -71,7 +72,7 @@ type line struct {
 func newWorld(t *testing.T, many bool) *world {
 	w := &world{t: t, now: time.Unix(1e9, 0), offices: map[roam.OfficeID]*Office{}, boot: map[roam.OfficeID]int{},
 		visits: map[place]*Visit{}, rows: map[place]Stay{}, wakes: map[place]time.Time{}, answers: map[uint64]Answer{},
-		adds: map[uint64]*Register{}, records: map[uint64]place{}, notices: map[uint64]Settled{}}
+		adds: map[uint64]*Register{}, records: map[uint64]place{}, renewed: map[uint64]Renewed{}, notices: map[uint64]Settled{}}
 	for _, o := range []roam.OfficeID{"north", "south", "west"} {
 		w.offices[o] = &Office{Here: roam.Location{Office: o, Switch: "sip:" + string(o), Registrar: string(o)}, Many: many, Contacts: 8}
 	}
@@ -153,7 +154,10 @@ func (w *world) feed(d delivery) {
 			w.shortWay(r)
 		}
 		w.home, out = w.home.Step(w.now, d.ev, nil)
-	} else if r, ok := d.ev.(Register); ok || d.q != nil {
+	} else if r, ok := d.ev.(Register); ok && w.renews(&d, r) {
+		v := w.visit(d.to)
+		*v, out = v.Step(w.now, Renew{Register: r}, nil)
+	} else if ok || d.q != nil {
 		if ok {
 			d.q = &Inquiry{User: user}
 			d.to.device = r.Device
@@ -225,6 +229,8 @@ func (w *world) do(d delivery, a Action) {
 		w.log("%s: release %s", d.to.office, a.Device)
 	case Record:
 		w.record(d.to, a)
+	case Renewal:
+		w.renew(d.to, a)
 	case Save:
 		w.save(a.Kept, back)
 	case SaveVisit:
@@ -264,7 +270,12 @@ func (w *world) answer(from place, a Answer) {
 	w.promised(from, a)
 	if p, ok := w.records[a.Tx]; ok {
 		delete(w.records, a.Tx)
-		w.send(p, Recorded{Why: a.Why, Location: a.Location, Grant: a.Grant})
+		if n, ok := w.renewed[a.Tx]; ok {
+			n.Why, n.Location, n.Grant, n.Held = a.Why, a.Location, a.Grant, a.Held
+			w.send(p, n)
+			return
+		}
+		w.send(p, Recorded{Why: a.Why, Location: a.Location, Grant: a.Grant, Held: a.Held})
 		return
 	}
 	if s, ok := w.notices[a.Tx]; ok {
@@ -338,6 +349,37 @@ func (w *world) record(from place, a Record) {
 	}
 }
 
+// renews says that r goes home in one message.
+func (w *world) renews(d *delivery, r Register) bool {
+	d.to.device = r.Device
+	v := w.visits[d.to]
+	return v != nil && v.Renews(w.now, &r)
+}
+
+// renew is a registration message with credentials, which may be lost, or have its answer lost.
+func (w *world) renew(from place, a Renewal) {
+	r := w.adds[a.Tx]
+	w.log("%s: renewal for %s, %v", from.office, from.device, a.Grant)
+	switch {
+	case w.chance(8):
+		w.send(from, Renewed{Why: roam.HomeSilent, Silent: w.chance(2)})
+		return
+	case w.home.Superseded(w.now, r.Device, from.office, r.CallID, r.Person):
+		w.send(from, Renewed{Why: roam.Moved})
+		return
+	}
+	w.tx++
+	t := roam.Ticket{User: user, Device: r.Device, Office: from.office, Home: "north", Epoch: w.home.Ticket(w.now, r.Device, from.office, w.draw())}
+	m := Registration{Tx: w.tx, Ticket: t, Switch: "sip:" + string(from.office), Registrar: string(from.office),
+		Contact: Contact{Target: roam.Target{URI: "sip:" + string(from.device) + "@" + string(from.office)}, CallID: a.CallID, Grant: a.Grant}}
+	w.records[w.tx], w.renewed[w.tx] = from, Renewed{Ticket: t, Profile: w.home.Profile}
+	if w.chance(8) {
+		delete(w.records, w.tx)
+		w.send(from, Renewed{Why: roam.HomeSilent})
+	}
+	w.send(home, m)
+}
+
 func (w *world) save(k Kept, back func(Event)) {
 	if w.full {
 		back(Saved{errors.New("disk full")})
@@ -393,7 +435,11 @@ func (w *world) crash(o roam.OfficeID) {
 		w.home = Home{User: user, Office: w.offices[o], Profile: w.home.Profile, Kept: w.homeRow.clone(w.now)}
 		for tx, p := range w.records {
 			delete(w.records, tx)
-			w.send(p, Recorded{Why: roam.HomeSilent})
+			if _, ok := w.renewed[tx]; ok {
+				w.send(p, Renewed{Why: roam.HomeSilent})
+			} else {
+				w.send(p, Recorded{Why: roam.HomeSilent})
+			}
 		}
 		w.restored(home, w.home.Restore(w.now, nil))
 		return

@@ -22,6 +22,9 @@ const mostRounds = 3
 // told says that R has acknowledged our location, or that no answer depends on it.
 func (h *Home) told() bool { return !h.Office.Strict || h.said == h.Location.Epoch }
 
+// held says that R has acknowledged our location: nobody else need wait for it.
+func (h *Home) held() bool { return h.Location.Epoch > 0 && h.said == h.Location.Epoch }
+
 // accept ends a request that moves nobody, with c.to in memory; if R must first be told where the user is,
 // later.
 func (h Home) accept(now time.Time, c change, away bool, out []Action) (Home, []Action) {
@@ -37,7 +40,7 @@ func (h Home) accept(now time.Time, c change, away bool, out []Action) (Home, []
 	if c.drift {
 		out = append(out, Drift{})
 	}
-	return h, h.wake(append(out, Answer{Tx: c.tx, Location: h.Location, Grant: c.grant}))
+	return h, h.wake(append(out, Answer{Tx: c.tx, Location: h.Location, Grant: c.grant, Held: h.held()}))
 }
 
 // publish tells R of c, which is on disk.

@@ -32,6 +32,7 @@ type Stay struct {
 	Location roam.Location `json:"location"` // of the user, as home recorded it last
 	Gone     *Gone         `json:"gone,omitempty"`
 	Owes     *Unrecorded   `json:"owes,omitempty"`
+	Rest     *Rest         `json:"rest,omitempty"`
 }
 
 // Gone is a tombstone: the device went elsewhere (250, 480).
@@ -48,6 +49,8 @@ type visiting struct {
 	d     degree
 	what  purpose
 	tx    uint64
+
+	recorded bool // allocating: home has it already
 
 	was     *Stay        // publishing: what the disk had before; nil: nothing was written
 	refused roam.Refusal // R did not acknowledge it
@@ -81,7 +84,9 @@ func (s *Stay) Known() roam.Epoch {
 }
 
 // Empty says that there is nothing to keep.
-func (s *Stay) Empty() bool { return s.Gone == nil && len(s.Contacts) == 0 && s.Owes == nil }
+func (s *Stay) Empty() bool {
+	return s.Gone == nil && len(s.Contacts) == 0 && s.Owes == nil && s.Rest == nil
+}
 
 // Restore gives every binding one more interval, after a restart (DESIGN 8).
 func (v *Visit) Restore(now time.Time, out []Action) []Action {
@@ -100,12 +105,18 @@ func (v Visit) Step(now time.Time, ev Event, out []Action) (Visit, []Action) {
 	switch ev := ev.(type) {
 	case Legal: // 160, 370
 		return v.legal(now, ev, out)
+	case Renew: // 140, 160
+		return v.renew(now, ev, out)
+	case Renewed: // 150, 170
+		return v.renewed(now, ev, out)
 	case Allocated:
-		if v.now == nil || v.now.stage != allocating {
+		switch {
+		case v.now == nil || v.now.stage != allocating:
 			return v, out
-		}
-		if ev.Why != roam.OK {
+		case ev.Why != roam.OK:
 			return v.end(append(out, Answer{Tx: v.now.tx, Why: ev.Why}))
+		case v.now.recorded:
+			return v.save(*v.now, out)
 		}
 		return v.record(now, *v.now, out)
 	case Recorded: // 170-180, 490
@@ -131,7 +142,10 @@ func (v Visit) Step(now time.Time, ev Event, out []Action) (Visit, []Action) {
 			return v, append(out, Answer{Tx: ev.Tx})
 		}
 		to := v.Stay
-		to.Contacts = nil
+		if to.Contacts = ev.leaves(v.Contacts); len(to.Contacts) > 0 {
+			v.Contacts = to.Contacts
+			return v, v.wake(append(out, Drift{}, Answer{Tx: ev.Tx}))
+		}
 		return v.leave(now, visiting{to: to, tx: ev.Tx}, out)
 	case Due:
 		return v.due(now, out)
@@ -188,7 +202,7 @@ func (v Visit) legal(now time.Time, l Legal, out []Action) (Visit, []Action) {
 	}
 	c.d = move
 	v.now = &c
-	return v, append(out, Allocate{roam.Line{User: v.User, Visitor: true, Home: l.Card, Epoch: l.Ticket.Epoch, Profile: l.Profile, Targets: to.Targets()}})
+	return v, append(out, Allocate{to.line(&v)})
 }
 
 // Repeats says that r has been obeyed before and changes nothing: its answer got lost. It came by the flow that is
@@ -236,7 +250,9 @@ func (v Visit) record(now time.Time, c visiting, out []Action) (Visit, []Action)
 func (v Visit) leave(now time.Time, c visiting, out []Action) (Visit, []Action) {
 	c.what = leave
 	if v.Office.Quiet && !c.to.Home.Foreign {
-		c.to.Owes = nil
+		if c.to.Owes, c.to.Rest = nil, nil; v.Owes == nil && latest(v.Contacts).After(now) {
+			c.to.Rest = &Rest{latest(v.Contacts)}
+		}
 		return v.save(c, out)
 	}
 	return v.record(now, c, out)
@@ -272,6 +288,9 @@ func (v Visit) recorded(now time.Time, ev Recorded, out []Action) (Visit, []Acti
 	case ev.Why == roam.OK:
 		c.to.Location, c.to.Owes = ev.Location, nil
 		c.to.cut(now, ev.Grant)
+		if ev.Held {
+			v.said = ev.Location.Epoch
+		}
 	case ev.Why == roam.HomeSilent && !c.legal.Silence.Refuse && (!v.Office.Strict || c.legal.Silent): // the ticket proves the visit (DESIGN 10)
 		c.to.Owes = v.provisional(now, &c)
 		c.to.cut(now, or(c.legal.Silence.Grant, 90*time.Second))
@@ -279,6 +298,11 @@ func (v Visit) recorded(now time.Time, ev Recorded, out []Action) (Visit, []Acti
 	default:
 		return v.refused(now, c, ev.Why, out)
 	}
+	return v.kept(now, c, out)
+}
+
+// kept ends what home knows, or is owed: on the disk when it is news, else in memory.
+func (v Visit) kept(now time.Time, c visiting, out []Action) (Visit, []Action) {
 	if c.d == move {
 		return v.save(c, out)
 	}

@@ -22,7 +22,7 @@ func (v Visit) saved(now time.Time, err error, out []Action) (Visit, []Action) {
 		return v.unsaved(now, out)
 	}
 	v.Stay, v.now = c.to, nil
-	if v.Office.Strict && c.tx != 0 && v.tells() && (c.what == begin || c.what == leave && !v.quiet()) {
+	if v.Office.Strict && c.tx != 0 && v.tells() && !v.told() && (c.what == begin || c.what == leave && !v.quiet()) {
 		return v.publish(*c, &was, purposes[c.what], out)
 	}
 	return v.ended(now, c, &was, out)
@@ -34,6 +34,9 @@ var purposes = [...]string{begin: "registered", leave: "de-registered", obey: "s
 // ended is what follows when c is over and was is what stood before: who waits has an answer, others hear of it.
 func (v Visit) ended(now time.Time, c *visiting, was *Stay, out []Action) (Visit, []Action) {
 	report := c.stage != publishing && v.Owes == nil && v.tells()
+	if was != nil && was.Rest != nil && was.Location.Epoch == v.Location.Epoch {
+		report = false // back online, and R has had it all the time
+	}
 	answer := Answer{Tx: c.tx, Why: c.refused, Location: v.Location, Changed: c.refused == roam.OK && was != nil}
 	switch c.what {
 	case begin: // 190, 500
@@ -78,8 +81,9 @@ func (v Visit) unsaved(now time.Time, out []Action) (Visit, []Action) {
 		if !v.Serving() {
 			out = append(out, Release{User: v.User, Device: v.Device})
 		}
-		if !v.Serving() { // take back what home has recorded, from memory
+		if !v.Serving() { // take back what home has recorded, from memory until the disk takes it
 			v.Stay = v.takeBack(now, c.to)
+			out = append(out, Drift{})
 		}
 	case leave, drop, forget:
 		out = append(out, Wake{now.Add(backoff(1))})
@@ -105,6 +109,10 @@ func (v Visit) due(now time.Time, out []Action) (Visit, []Action) {
 	if to.Gone != nil && !now.Before(to.Gone.Until) {
 		to.Gone = nil
 		return v.save(visiting{what: drop, to: to}, out)
+	}
+	if to.Rest != nil && !now.Before(to.Rest.Until) {
+		to.Rest, to.Location = nil, roam.Location{}
+		return v.save(visiting{what: forget, to: to}, out)
 	}
 	to.Contacts = slices.DeleteFunc(slices.Clone(to.Contacts), func(c Contact) bool { return !c.Live(now) })
 	switch {
@@ -138,6 +146,9 @@ func (v *Visit) wake(out []Action) []Action {
 	}
 	if v.unsure != nil {
 		at = first(at, v.unsure.next)
+	}
+	if v.Rest != nil {
+		at = first(at, v.Rest.Until)
 	}
 	if v.Owes != nil {
 		next := v.Owes.Next

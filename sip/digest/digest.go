@@ -33,6 +33,7 @@ type Place struct {
 type Guard struct {
 	Key      *seal.Stamps
 	Lifetime time.Duration // of a nonce; 0: 5 minutes
+	Away     time.Duration // of one for a phone at another office, which may hand it out later; 0: as Lifetime
 
 	last  uint64 // stamp of the newest nonce
 	bound bound  // realm and office asked for last: nearly always those asked for next
@@ -94,11 +95,27 @@ func (g *Guard) nonce(dst []byte, now time.Time, realm string, at *Place) []byte
 // stamp is that of a living nonce of ours for realm and at; ours is false for any other.
 func (g *Guard) stamp(now time.Time, realm string, at *Place, nonce string) (stamp uint64, ours bool) {
 	stamp, ours = g.Key.Open(nonceKind, nonce, g.binding(realm, at))
-	lifetime := g.Lifetime
-	if lifetime == 0 {
-		lifetime = defaultLifetime
+	return stamp, ours && now.UnixNano() <= int64(stamp)+int64(g.lives(at))
+}
+
+// lives is how long a nonce for at does.
+func (g *Guard) lives(at *Place) time.Duration {
+	switch {
+	case at.Visited != "" && g.Away != 0:
+		return g.Away
+	case g.Lifetime != 0:
+		return g.Lifetime
 	}
-	return stamp, ours && now.UnixNano() <= int64(stamp)+int64(lifetime)
+	return defaultLifetime
+}
+
+// Left is for how long a nonce can still be used, 0 for one that is not ours.
+func (g *Guard) Left(now time.Time, realm string, at Place, nonce string) time.Duration {
+	stamp, ours := g.stamp(now, realm, &at, nonce)
+	if !ours {
+		return 0
+	}
+	return time.Duration(int64(stamp) + int64(g.lives(&at)) - now.UnixNano())
 }
 
 // bound is the realm and office that nonces are bound to, the sum that stands for them, and room for a source.

@@ -138,7 +138,7 @@ func (w *world) survived(o *office, was published) {
 		}
 	}
 	for key, stay := range was.visits {
-		if was.spoilt[key.user] {
+		if was.spoilt[key.user] || !stay.Serving() && stay.Gone == nil { // the end of a visit that the disk did not take is owed from memory
 			continue
 		}
 		v := o.visitor(key.user, key.device)

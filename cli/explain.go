@@ -50,6 +50,9 @@ func writeExplanation(out io.Writer, x *office.Explanation, now time.Time) {
 		line("policy", "%s", p)
 	}
 	line("profile", "%s", profileLine(x))
+	if x.There != nil && len(x.There.Cannot) > 0 {
+		line("cannot", "%s does not do: %s", x.At, strings.Join(x.There.Cannot, ", "))
+	}
 	for _, p := range x.Phones {
 		line("phone", "%s", phoneLine(p, &x.Whereabouts, now))
 	}
@@ -137,6 +140,19 @@ func profileLine(x *office.Explanation) string {
 	}
 	if p.Calls > 0 {
 		s = append(s, fmt.Sprintf("at most %d calls", p.Calls))
+	}
+	if len(p.Bar) > 0 {
+		s = append(s, "may not dial "+strings.Join(p.Bar, " "))
+	}
+	if len(p.Allow) > 0 {
+		s = append(s, "may dial "+strings.Join(p.Allow, " "))
+	}
+	if f := p.Forward; f != nil {
+		for _, one := range []struct{ when, to string }{{"always", f.Always}, {"when busy", f.Busy}, {"without an answer", f.NoAnswer}, {"when offline", f.Offline}} {
+			if one.to != "" {
+				s = append(s, "calls go "+one.when+" to "+one.to)
+			}
+		}
 	}
 	if p.Dial != nil {
 		s = append(s, "dials by the plan of "+string(x.Home))

@@ -19,7 +19,7 @@ type users struct {
 	Add     userAdd     `cmd:"" help:"Make an account."`
 	List    userList    `cmd:"" help:"List the accounts."`
 	Show    userShow    `cmd:"" help:"Show one account."`
-	Set     userSet     `cmd:"" help:"Change an account: name=Alice, class=guest, abilities=tls; class= takes it away."`
+	Set     userSet     `cmd:"" help:"Change an account: name=Alice, class=guest, forward.busy=2002, bar=+1900; class= takes it away."`
 	Passwd  userPasswd  `cmd:"" help:"Give an account a new password."`
 	Disable userDisable `cmd:"" help:"Refuse an account's registrations and calls."`
 	Enable  userEnable  `cmd:"" help:"Take that back."`
@@ -219,7 +219,7 @@ func (c *userPasswd) Run(e *env) error {
 
 type userSet struct {
 	named
-	Set []string `arg:"" placeholder:"KEY=VALUE" help:"name, class, calls or abilities, and what it is to be."`
+	Set []string `arg:"" placeholder:"KEY=VALUE" help:"A setting (name, class, calls, abilities, bar, allow, forward.always, .busy, .noanswer, .offline, .after) and what it is to be."`
 }
 
 // Run is kong's.

@@ -121,6 +121,11 @@ func account(cfg *Config, head, row []string) (a registrar.Account, err error) {
 		case "algorithms":
 			a.Algorithms = strings.Fields(v)
 		default:
+			if strings.HasPrefix(h, "forward.") && h != "forward.after" && v != "" {
+				if v, err = destination(*cfg, h, v); err != nil {
+					return a, fmt.Errorf("user %s: %w", a.ID, err)
+				}
+			}
 			if err := a.Set(h, v); err != nil {
 				return a, fmt.Errorf("user %s: %w", a.ID, err)
 			}

@@ -183,6 +183,10 @@ func (h *House) foresee(ctx context.Context, o *Office, user roam.UserID, home r
 		if out.Store != nil {
 			say("%s reads the routing store: %s", here, stored(out.Store))
 		}
+		if out.Forward != "" {
+			say("%s forwards the call (%s) to %s, by the profile", here, out.Why, out.Forward)
+			return steps, nil
+		}
 		next := out.At
 		switch out.Way {
 		case plan.Ring:

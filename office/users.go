@@ -24,12 +24,18 @@ func (h *House) userRoutes(on func(string, func(context.Context, asked) (any, er
 	on("POST /users/import", h.answerImport)
 	on("PATCH /user", func(ctx context.Context, a asked) (any, error) {
 		var c registrar.Change
-		if err := body(a.Body, &c); err != nil {
+		err := body(a.Body, &c)
+		if err != nil {
 			return nil, err
 		}
 		return h.change(ctx, a, func(o *Office, id roam.UserID) error {
 			domain := o.Config().Domain
 			c.AddAlias, c.DelAlias = inDomain(c.AddAlias, domain), inDomain(c.DelAlias, domain)
+			for key, to := range c.Set {
+				if c.Set[key], err = h.destination(ctx, o, key, to); err != nil {
+					return err
+				}
+			}
 			return o.reg.Change(ctx, id, c)
 		})
 	})

@@ -29,6 +29,10 @@ type User struct {
 
 	Algorithms []string `json:"algorithms,omitempty"` // what the user is challenged with: md5, sha-256, or both; none: as the domain
 	Abilities  []string `json:"abilities,omitempty"`  // of the user's devices: the transports they may come by, and option tags they have without saying so
+
+	Bar     []string      `json:"bar,omitempty"` // as in roam.Profile
+	Allow   []string      `json:"allow,omitempty"`
+	Forward *roam.Forward `json:"forward,omitempty"`
 }
 
 // Account is what user add, import and passwd give: one of Password and HA1.

@@ -25,12 +25,17 @@ func TestDocuments(t *testing.T) {
 	location := roam.Location{Epoch: 1795360443000000, Office: "south", Switch: partnerURI("south"), Registrar: partnerURI("south"), Device: "urn:uuid:a", Since: since}
 	flow := roam.Flow{Transport: roam.TCP, Conn: 7, Local: netip.MustParseAddrPort("192.0.2.1:5060"), Remote: netip.MustParseAddrPort("198.51.100.7:40001")}
 	contact := control.Contact{Target: roam.Target{URI: "sip:1001@198.51.100.7:40001", Route: []string{"<sip:edge.example;lr>"}, Flow: flow, Q: 1000, Device: "urn:uuid:a", Agent: "test"},
-		RegID: 1, CallID: "c", CSeq: 2, Grant: 300 * time.Second}
+		RegID: 1, CallID: "c", CSeq: 2, Grant: 300 * time.Second,
+		Can: &roam.Abilities{Transport: roam.TCP, Require: []string{"outbound"}, Supported: []string{"outbound", "path"}, Methods: []string{"INVITE"}}}
 	card := roam.Card{Version: 1, Office: "north", Domains: []string{"north.example"}, Switch: partnerURI("north"), Registrar: partnerURI("north"), Key: []byte{1, 2}}
 	ticket := roam.Ticket{User: alice, Device: "urn:uuid:a", Office: "south", Home: "north", Epoch: 1795360442000000, Until: since.Add(24 * time.Hour)}
-	profile := &roam.Profile{Version: 1, Name: "alice", Number: "+15550001001", Short: "1001", Class: "staff", Calls: 2, Dial: &roam.Numbers{Country: "1", Extensions: map[string]string{"1xxx": "+15550001xxx"}}}
+	profile := &roam.Profile{Version: 1, Name: "alice", Number: "+15550001001", Short: "1001", Class: "staff", Calls: 2, Dial: &roam.Numbers{Country: "1", Extensions: map[string]string{"1xxx": "+15550001xxx"}},
+		Bar: []string{"+1900"}, Allow: []string{"+19005"}, Forward: &roam.Forward{Busy: "+15550002001", After: 15, Unknown: map[string]json.RawMessage{"fax": []byte(`"+1"`)}},
+		Device: &roam.Demands{Transports: []string{"tls"}, Require: []string{"outbound"}, Refuse: []string{"path"}}, Declared: []string{"gruu"},
+		Unknown: map[string]json.RawMessage{"voicemail": []byte(`{"pin": true}`)}}
 	for name, doc := range map[string]any{
 		"user.json": &account{Version: 1, Name: "alice", Number: "+15550001001", Short: "1001", Aliases: []string{"alice@north.example"}, Calls: 2, Class: "staff",
+			Abilities: []string{"tls", "gruu"}, Bar: []string{"+1900"}, Allow: []string{"+19005"}, Forward: &roam.Forward{Always: "+15550002001"},
 			Logins: map[string][]string{"1001": {"00112233445566778899aabbccddeeff", ""}}},
 		"home.json": &control.Kept{Version: 1, Location: location,
 			At:    []control.Presence{{Device: "urn:uuid:a", Office: "north", Switch: card.Switch, Registrar: card.Registrar, Epoch: 5, Contacts: []control.Contact{contact}}},

@@ -232,8 +232,8 @@ func (s *Server) stepInquiry(in *inquiry, ev control.Event) {
 		return
 	}
 	err := s.admit(in, legal)
-	if err == nil && legal.Profile != nil {
-		err = s.receives(in, legal.Profile)
+	if err == nil {
+		err = s.receives(in, cmp.Or(legal.Profile, &roam.Profile{})) // a foreign home gives none
 	}
 	if err != nil {
 		s.refuse(in.r.Tx, err)
@@ -243,6 +243,7 @@ func (s *Server) stepInquiry(in *inquiry, ev control.Event) {
 	if in.mirror != "" {
 		v.token, v.mirror = in.token, in.mirror
 	}
+	s.partly(legal.Ticket.User, in.home, v.visit.Profile, legal.Profile)
 	if !s.changeVisit(v, func() control.Event { legal.Away = s.away(); return *legal }) {
 		s.answer(control.Answer{Tx: in.r.Tx, Why: roam.TooBusy})
 	}

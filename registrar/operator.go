@@ -15,6 +15,7 @@ type Standing struct {
 	Visitor bool          `json:"visitor"`
 	Home    roam.OfficeID `json:"home"`
 	Profile *roam.Profile `json:"profile,omitempty"`
+	Cannot  []string      `json:"cannot,omitempty"` // of the profile: what this office does not do
 	Stays   []StayAt      `json:"stays,omitempty"`
 	Owed    []string      `json:"owed,omitempty"`  // registrars that have not heard yet that the user has left them
 	Gone    *time.Time    `json:"gone,omitempty"`  // of a visitor who has left: how long that is remembered
@@ -82,6 +83,7 @@ func (s *Server) visitorStands(vs []*visitor) Standing {
 			a.Gone = &st.Gone.Until
 		}
 	}
+	a.Cannot = a.Profile.Cannot()
 	a.Here = s.guests[a.Home]
 	if p, found := s.partner(a.Home); found {
 		a.Limit = p.Visitors.Max

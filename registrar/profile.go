@@ -126,6 +126,7 @@ func (s *Server) serveProfile(tx *transaction.Server, req *sip.Message) error {
 			s.trespass(from, badProfile, doc.User)
 			return roam.NotAllowed
 		}
+		s.partly(doc.User, from, v.visit.Profile, doc.Profile)
 		if last != nil {
 			s.changeVisit(last, func() control.Event { return control.Profiled{Profile: doc.Profile} })
 		}

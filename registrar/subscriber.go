@@ -53,6 +53,7 @@ func (u *subscriber) document() account {
 // profile is what travels with the user.
 func (s *Server) profile(a *account) *roam.Profile {
 	p := &roam.Profile{Version: docVersion, Rev: uint64(s.loop.Now().UnixMicro()), Name: a.Name, Number: a.Number, Short: a.Short, Class: a.Class, Dial: s.cfg.Numbers, Calls: a.Calls}
+	p.Bar, p.Allow, p.Forward = a.Bar, a.Allow, a.Forward
 	p.Device, p.Declared = s.demands(a)
 	return p
 }

@@ -55,6 +55,10 @@ type account struct {
 	Algorithms []string `json:"algorithms,omitempty"` // none: as the domain
 	Abilities  []string `json:"abilities,omitempty"`  // of the user's devices: transports, option tags
 
+	Bar     []string      `json:"bar,omitempty"` // as in roam.Profile
+	Allow   []string      `json:"allow,omitempty"`
+	Forward *roam.Forward `json:"forward,omitempty"`
+
 	Logins map[string][]string `json:"logins"` // login name -> hex HA1: MD5, SHA-256; "" where not kept
 }
 

@@ -14,7 +14,7 @@ type CDR struct {
 	Office   OfficeID `json:"office"`  // who served the call and wrote this
 	Home     OfficeID `json:"home"`    // whose ledger it belongs to: the home of User
 	User     UserID   `json:"user"`    // whom the record is about
-	Role     string   `json:"role"`    // "caller" or "callee": what User was
+	Role     string   `json:"role"`    // "caller", "callee" or "forwarder": what User was
 	From     string   `json:"from"`    // canonical caller
 	To       string   `json:"to"`      // canonical callee
 	Dialled  string   `json:"dialled"` // as the caller dialled it

@@ -116,23 +116,6 @@ type Target struct {
 	Office OfficeID `json:"-"`               // set when the device is a visitor of another office: Flow is zero and URI is its softswitch
 }
 
-// Profile is the home services as values (M18): never a name that only means
-// something at home.
-type Profile struct {
-	Version  int            `json:"v"`
-	Rev      uint64         `json:"rev,omitempty"`      // grows with every change at home (its clock in microseconds): of two, the later one
-	Name     string         `json:"name,omitempty"`     // display name
-	Number   string         `json:"number,omitempty"`   // E.164, "+15550001001"
-	Short    string         `json:"short,omitempty"`    // the extension at home, "1001"
-	Class    string         `json:"class,omitempty"`    // of users, which roaming agreements may name
-	Dial     *Numbers       `json:"dial,omitempty"`     // the home office's dialling plan
-	Calls    int            `json:"calls,omitempty"`    // most calls at once; 0: no limit
-	Allow    []string       `json:"allow,omitempty"`    // prefixes the user may dial outside
-	Device   *Demands       `json:"device,omitempty"`   // what home demands of the user's devices (M6)
-	Declared []string       `json:"declared,omitempty"` // option tags that they have, by the account
-	Forward  map[string]any `json:"forward,omitempty"`
-}
-
 // Numbers is how people dial at one office (FACE.md, "numbers"). Keys of the
 // two maps are patterns: digits and trailing "x", one digit each.
 type Numbers struct {

@@ -49,6 +49,7 @@ func (c *Call) progress(l *Leg, res *sip.Message) {
 func (c *Call) answer(l *Leg, res *sip.Message) {
 	c.b, c.answered = l, c.s.loop.Now()
 	c.timer.Stop()
+	c.unanswered.Stop()
 	for _, other := range c.bs {
 		if other != l {
 			other.bye(0, tookElsewhere)
@@ -163,7 +164,11 @@ func (c *Call) lost(l *Leg, res *sip.Message) {
 		c.again(res)
 		return
 	}
-	c.refuseWith(c.best())
+	best := c.best()
+	if cond, is := c.failing(best); is && c.forwards(cond) {
+		return
+	}
+	c.refuseWith(best)
 }
 
 // alone says that the call rings nowhere but at the office of l.

@@ -47,7 +47,11 @@ type Call struct {
 
 	tries []try // offices asked
 	timer *loop.Timer
-	ended *ending // once it is over
+
+	diverted   []diversion // who has forwarded it, in order
+	before     int         // so many of them at other offices
+	unanswered *loop.Timer // it goes elsewhere when nobody answers
+	ended      *ending     // once it is over
 
 	max   uint32 // Max-Forwards of the B legs
 	round int32  // where in bs those begin that ring now; the ones before are offices that were asked
@@ -59,6 +63,7 @@ type Call struct {
 	reread  bool // R was asked past its cache
 	askHome bool // home was asked
 	local   bool // the callee is, or would be, served here
+	served  bool // a partner has performed the callee's services
 	over    bool
 }
 
@@ -167,7 +172,10 @@ func shortID(n uint64) string {
 
 // settle drops what only routing and ringing needed: an answered call may stand for hours, with thousands beside it.
 func (c *Call) settle() {
-	c.caller.line, c.callee.line, c.invite, c.offer, c.timer, c.credentials = nil, nil, nil, nil, nil, nil
+	c.caller.line, c.callee.line, c.invite, c.offer, c.timer, c.unanswered, c.credentials = nil, nil, nil, nil, nil, nil, nil
+	for i := range c.diverted {
+		c.diverted[i].by.line = nil
+	}
 	c.bs = slices.Clip(c.bs)
 	for _, l := range c.bs {
 		l.flows, l.answer, l.try = nil, nil, nil

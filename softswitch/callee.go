@@ -44,8 +44,21 @@ func (c *Call) dial(to sip.URI) {
 		if c.caller.at().Home.Foreign && slices.Contains(s.cfg.Card.Domains, host) { // whom home has is not known: what is written counts
 			names = slices.Insert(names, 0, sip.AOR(user+"@"+host))
 		}
+		if plan.Barred(c.caller.at().Profile, dialled(user, d, names)...) {
+			c.barred()
+			return
+		}
 		c.find(names, roam.NoSuchUser)
 	}
+}
+
+// dialled is every way to name whom the caller dialled that needs no question.
+func dialled(user string, d plan.Dialled, known []sip.AOR) []string {
+	names := []string{user, d.User}
+	for _, a := range known {
+		names = append(names, string(a))
+	}
+	return names
 }
 
 // address is the user and host of a Request-URI; ours says that the host means this office or, to
@@ -126,19 +139,27 @@ func (c *Call) identify(names []sip.AOR, why error) {
 
 // found goes on with the callee's canonical address.
 func (c *Call) found(user roam.UserID, home roam.OfficeID) {
-	if p, known := c.s.know(user); known {
-		c.callee = p
-	} else {
-		c.callee = p
+	p, known := c.s.know(user)
+	if c.callee = p; !known {
 		c.callee.home = home
+	}
+	switch {
+	case c.loops(user):
+		c.refuse(roam.LoopDetected)
+		return
+	case c.from == "" && len(c.diverted) == 0 && plan.Barred(c.caller.at().Profile, c.dialled, string(user), p.Number):
+		c.barred()
+		return
+	case c.forwards(plan.Always):
+		return
 	}
 	c.decide(false, roam.Location{})
 }
 
 // decide goes where package plan says (METHOD 4).
 func (c *Call) decide(asked bool, at roam.Location) {
-	f := plan.Facts{Here: c.s.cfg.Card.Office, From: c.from, Epoch: c.epoch, Known: c.callee.known, Line: *c.callee.at(),
-		Home: c.callee.home, Asked: asked, At: at}
+	f := c.facts()
+	f.Asked, f.At = asked, at
 	way, at := plan.Callee(f)
 	c.local = c.callee.known && (way == plan.Ring || way == plan.Offline)
 	switch way {
@@ -160,7 +181,7 @@ func (c *Call) decide(asked bool, at roam.Location) {
 			}
 		})
 	case plan.Offline:
-		c.refuse(roam.NotRegistered)
+		c.unreached(roam.NotRegistered)
 	default:
 		c.refuse(roam.NoSuchUser)
 	}

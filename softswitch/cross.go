@@ -8,14 +8,15 @@ import (
 
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/softswitch/plan"
 )
 
 // This file is the one place where header fields cross from leg to leg. A field not named here
 // does not cross: a new INVITE has our Contact, Allow, User-Agent; From and To by plan.Shown.
 //
-//	to a phone     Subject, Session-ID
-//	to an office   Subject, Session-ID, Privacy, P-Asserted-Identity, P-Charging-Vector, Roam-Epoch
-//	to a foreign one  Subject, Session-ID, Privacy, P-Asserted-Identity; Proxy-Authorization of its own user
+//	to a phone     Subject, Session-ID, Diversion
+//	to an office   Subject, Session-ID, Diversion, Privacy, P-Asserted-Identity, P-Charging-Vector, Roam-Epoch, Roam-Service
+//	to a foreign one  Subject, Session-ID, Diversion, Privacy, P-Asserted-Identity; Proxy-Authorization of its own user
 //	to the caller  Session-ID; from a foreign home its challenge to its own user
 //	BYE, CANCEL    Reason
 //	INFO, MESSAGE  Content-Type and the body
@@ -79,6 +80,7 @@ func (c *Call) across(l *Leg) []sip.Field {
 	if c.subject != "" {
 		fields = append(fields, sip.Field{Name: sip.Subject, Value: c.subject})
 	}
+	fields = append(fields, c.diversions()...)
 	if c.private && l.office != "" {
 		fields = append(fields, sip.Field{Name: sip.Privacy, Value: "id"})
 	}
@@ -88,12 +90,15 @@ func (c *Call) across(l *Leg) []sip.Field {
 // toPartner is what only another office may be told: who calls, the charging id, the epoch.
 func (c *Call) toPartner(at roam.Location) []sip.Field {
 	identity := c.canonical().String()
-	if strings.HasPrefix(c.caller.Number, "+") {
-		identity += ", <tel:" + c.caller.Number + ">"
+	if number := c.speaker().Number; strings.HasPrefix(number, "+") {
+		identity += ", <tel:" + number + ">"
 	}
 	fields := []sip.Field{
 		{Name: sip.PAssertedIdentity, Value: identity},
 		{Name: sip.PChargingVector, Value: "icid-value=" + sip.Quote(c.icid) + ";orig-ioi=" + string(c.s.cfg.Card.Office)},
+	}
+	if plan.Serves(c.facts()) {
+		fields = append(fields, sip.Field{Name: sip.RoamService, Value: forwarded})
 	}
 	if at.Epoch != 0 {
 		fields = append(fields, sip.Field{Name: sip.RoamEpoch, Value: strconv.FormatUint(uint64(at.Epoch), 10)})

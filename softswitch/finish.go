@@ -114,6 +114,7 @@ func (c *Call) stop(e ending) {
 	}
 	c.over, c.ended = true, &e
 	c.timer.Stop()
+	c.unanswered.Stop()
 	if e.reason == "" {
 		e.reason = "Q.850;cause=" + strconv.Itoa(e.cause) + ";text=" + sip.Quote(e.why)
 	} else if e.reason == "-" {

@@ -124,7 +124,7 @@ func (c *Call) callForeign(to sip.URI) {
 		if user, found := c.s.dir.Resolve(name); found {
 			if p, known := c.s.know(user); known {
 				c.callee = p
-				c.decide(false, roam.Location{})
+				c.called()
 				return
 			}
 		}

@@ -11,6 +11,9 @@ type Outlook struct {
 	At     roam.Location  // of plan.Office and plan.Redirect: where; of AskHome: home's softswitch
 	Store  *roam.Location // what R said; nil: it was not asked
 	Phones []roam.Target  // of plan.Ring
+
+	Forward string         // where the callee's profile sends the call instead; "": it goes the Way
+	Why     plan.Condition // of Forward
 }
 
 // Foresee decides a call for user as decide would, and does nothing: from a phone here, or from
@@ -23,8 +26,16 @@ func (s *Switch) Foresee(user roam.UserID, home, from roam.OfficeID, epoch roam.
 	}
 	f := plan.Facts{Here: s.cfg.Card.Office, From: from, Epoch: epoch, Known: known, Line: *p.at(), Home: home}
 	var o Outlook
+	if plan.Serves(f) {
+		if o.Forward = plan.Forward(f.Line.Profile, plan.Always); o.Forward != "" {
+			s.loop.Later(func() { done(o) })
+			return
+		}
+	}
 	decide := func() {
-		o.Way, o.At = plan.Callee(f)
+		if o.Way, o.At = plan.Callee(f); o.Way == plan.Offline && plan.Serves(f) {
+			o.Forward, o.Why = plan.Forward(f.Line.Profile, plan.NotReachable), plan.NotReachable
+		}
 		switch o.Way {
 		case plan.Ring:
 			o.Phones = p.line.Targets

@@ -37,7 +37,9 @@ func (c *Call) ring() {
 		c.refuse(&sip.Refused{Why: roam.TooBusy, Code: 486})
 		return
 	case s.full(&c.callee):
-		c.refuse(&sip.Refused{Why: roam.TooBusy, Code: 486})
+		if !c.forwards(plan.Busy) {
+			c.refuse(&sip.Refused{Why: roam.TooBusy, Code: 486})
+		}
 		return
 	}
 	s.take(&c.callee)
@@ -51,6 +53,7 @@ func (c *Call) ring() {
 		return
 	}
 	c.round = int32(len(c.bs))
+	c.await()
 	var why error
 	for _, flows := range targets {
 		if err := c.forkPhone(flows); err != nil {
@@ -67,7 +70,11 @@ func (c *Call) ring() {
 		if c.from != "" && errors.Is(why, roam.NotRegistered) { // bound here, but each flow is broken (RFC 5626 5.3.1)
 			why = &sip.Refused{Why: roam.NotRegistered, Code: 430}
 		}
-		c.refuse(why)
+		if errors.Is(why, roam.NotRegistered) {
+			c.unreached(why)
+		} else {
+			c.refuse(why)
+		}
 	}
 }
 
@@ -203,7 +210,8 @@ func (c *Call) fork(l *Leg, in dialog.Invite, limit time.Duration) error {
 
 // canonical is the caller as offices name him.
 func (c *Call) canonical() sip.Address {
-	return sip.Address{Display: c.caller.Name, Raw: uriOf(c.caller.shown())}
+	p := c.speaker()
+	return sip.Address{Display: p.Name, Raw: uriOf(p.shown())}
 }
 
 // shown is the caller as the callee's phone shows him: what calls back when it is dialled.

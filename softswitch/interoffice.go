@@ -7,6 +7,7 @@ import (
 
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
+	"github.com/siproam/siproam/softswitch/plan"
 )
 
 // How long another office may say nothing at all (DESIGN 9), and one that gives no sign of life in R.
@@ -52,6 +53,7 @@ func (c *Call) toOffice(at roam.Location) {
 		return
 	}
 	c.round = int32(len(c.bs))
+	c.await()
 	switch err := c.forkOffice(at); {
 	case errors.Is(err, roam.NotAcceptable) || errors.Is(err, roam.NoCapacity):
 		c.refuse(err)
@@ -143,7 +145,7 @@ func (c *Call) readAgain(pointed roam.Location) {
 func (c *Call) elsewhere(at roam.Location) {
 	here := c.s.cfg.Card.Office
 	switch {
-	case at.Office != "" && at.Office != here && at.Office == c.from:
+	case at.Office != "" && at.Office != here && at.Office == c.facts().From:
 		c.redirect(at)
 	case at.Office != "" && at.Office != here && !c.tried(at):
 		c.toOffice(at)
@@ -178,6 +180,9 @@ func (c *Call) ringHere() bool {
 // giveUp refuses the call when no office is left to ask. The user exists, so it is 480 whatever
 // the last one said; the record says why.
 func (c *Call) giveUp() {
+	if c.forwards(plan.NotReachable) {
+		return
+	}
 	if n := len(c.bs); n > 0 {
 		switch code := c.bs[n-1].code; {
 		case code == 408:

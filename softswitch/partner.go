@@ -19,6 +19,7 @@ func (s *Switch) fromPartner(tx *transaction.Server, req *sip.Message, to sip.UR
 	}
 	c := s.newCall(tx, req, caller)
 	c.epoch = epochOf(req)
+	c.divertedBefore(req)
 	user, host, ours := s.address(to, &c.caller)
 	c.dialled = user
 	names := []sip.AOR{sip.AOR(user + "@" + host)}
@@ -139,7 +140,7 @@ func (c *Call) locateCaller(fresh bool) {
 // checkNumber drops a number that came with the identity unless it is that user's: phones show it.
 func (c *Call) checkNumber() {
 	if _, ours := c.s.dir.Resolve(sip.AOR(c.caller.address)); ours || c.caller.Number == "" {
-		c.decide(false, roam.Location{})
+		c.called()
 		return
 	}
 	c.s.router.Identify(sip.AOR(c.caller.Number), func(user roam.UserID, _ roam.OfficeID, err error) {
@@ -149,8 +150,19 @@ func (c *Call) checkNumber() {
 		if err != nil || user != c.caller.Identity.User {
 			c.caller.Number = ""
 		}
-		c.decide(false, roam.Location{})
+		c.called()
 	})
+}
+
+// called goes on with a partner's call whose caller is who the partner says.
+func (c *Call) called() {
+	switch {
+	case c.loops(c.callee.user) || len(c.diverted) > mostForwards:
+		c.refuse(roam.LoopDetected)
+	case c.forwards(plan.Always):
+	default:
+		c.decide(false, roam.Location{})
+	}
 }
 
 // spoofed tells that a partner asserts somebody it may not speak for: once a minute.

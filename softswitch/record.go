@@ -9,15 +9,20 @@ import (
 
 // records adds the CDRs of c to cdrs: one for each user this office served. The caller's, when the call came
 // from a phone here; the callee's, when the phones are here, when home forwarded the call, or
-// when it found nobody. A visitor's go home (METHOD 4); the other office writes what it served.
+// when it found nobody; and of each who has forwarded it here. A visitor's go home (METHOD 4); the other office writes what it served.
 func (c *Call) records(cdrs []roam.CDR, st media.State, end time.Time) []roam.CDR {
 	if c.sibling() || c.ended != nil && c.ended.challenge {
 		return cdrs
 	}
 	if c.from == "" {
-		cdrs = append(cdrs, c.record(&c.caller, "caller", st, end))
+		r := c.record(&c.caller, "caller", st, end)
+		r.To = c.meant()
+		cdrs = append(cdrs, r)
 	}
-	if c.local || c.kind == roam.Transit {
+	if len(c.diverted) > c.before {
+		cdrs = append(cdrs, c.forwarders(func(p *party, role string) roam.CDR { return c.record(p, role, st, end) })...)
+	}
+	if c.local || c.kind == roam.Transit && len(c.diverted) == c.before {
 		cdrs = append(cdrs, c.record(&c.callee, "callee", st, end))
 	}
 	return cdrs

@@ -8,14 +8,15 @@ import (
 
 // Facts is what is known of the callee of one call.
 type Facts struct {
-	Here  roam.OfficeID
-	From  roam.OfficeID // the partner the call came from; "": a phone of ours; Here: another softswitch of ours
-	Epoch roam.Epoch    // of the location the partner routed by; 0: it did not say
-	Known bool          // Line is set: our subscriber, or a visitor now or lately
-	Line  roam.Line
-	Home  roam.OfficeID // the callee's home; "" unless a user of that name exists
-	Asked bool          // At is R's answer
-	At    roam.Location // zero: nowhere
+	Here   roam.OfficeID
+	From   roam.OfficeID // the partner the call came from; "": a phone of ours; Here: another softswitch of ours
+	Epoch  roam.Epoch    // of the location the partner routed by; 0: it did not say
+	Known  bool          // Line is set: our subscriber, or a visitor now or lately
+	Line   roam.Line
+	Home   roam.OfficeID // the callee's home; "" unless a user of that name exists
+	Served bool          // the partner has performed the callee's services
+	Asked  bool          // At is R's answer
+	At     roam.Location // zero: nowhere
 }
 
 // Way is where a call goes.

@@ -126,7 +126,6 @@ func (s *Server) serveProfile(tx *transaction.Server, req *sip.Message) error {
 			s.trespass(from, badProfile, doc.User)
 			return roam.NotAllowed
 		}
-		s.partly(doc.User, from, v.visit.Profile, doc.Profile)
 		if last != nil {
 			s.changeVisit(last, func() control.Event { return control.Profiled{Profile: doc.Profile} })
 		}
@@ -142,6 +141,7 @@ func (s *Server) serveProfile(tx *transaction.Server, req *sip.Message) error {
 		}
 		if a.Changed {
 			s.profiles.Add(1, "taken")
+			s.partly(doc.User, from, nil, doc.Profile)
 		}
 		return w.tx.Reply(200)
 	})

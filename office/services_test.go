@@ -105,7 +105,9 @@ func TestServicesRoam(t *testing.T) {
 		}
 		forwards++
 		e, err := x.house.Explain(t.Context(), "1001", "west", "")
-		if err != nil || !slices.ContainsFunc(e.Call, func(s string) bool { return s == "north forwards the call (unavailable) to 2001@south.example, by the profile" }) {
+		if err != nil || !slices.ContainsFunc(e.Call, func(s string) bool {
+			return s == "north forwards the call (unavailable) to 2001@south.example, by the profile"
+		}) {
 			t.Errorf("explain: got %q, %v", e.Call, err)
 		}
 		x.eventually("the records are at home", func() error {

@@ -39,6 +39,9 @@ func (s *Store) Doubt(o roam.OfficeID, uri string) {
 	}
 }
 
+// Dead says that nobody answers at the softswitch of at.
+func (s *Store) Dead(at roam.Location) bool { return s.judge(at).Suspect }
+
 // dead says that nobody answers at uri.
 func (s *Store) dead(uri string) bool {
 	x := s.suspects[uri]

@@ -17,7 +17,7 @@ var names = [...]string{
 	HistoryInfo: "History-Info", AlertInfo: "Alert-Info", PAssertedIdentity: "P-Asserted-Identity",
 	PPreferredIdentity: "P-Preferred-Identity", PVisitedNetworkID: "P-Visited-Network-ID",
 	PChargingVector: "P-Charging-Vector", RoamTicket: "Roam-Ticket", RoamEpoch: "Roam-Epoch",
-	RoamDigest: "Roam-Digest", RoamService: "Roam-Service", OtherName: "",
+	RoamDigest: "Roam-Digest", RoamService: "Roam-Service", RoamPath: "Roam-Path", OtherName: "",
 }
 
 // compact is the one-letter forms, by lower-case letter (RFC 3261 7.3.3, 3515, 3892, 4028, 6665).
@@ -49,11 +49,11 @@ var (
 	lists = setOf(Via, Contact, Route, RecordRoute, Path, ServiceRoute, Require, ProxyRequire, Supported,
 		Unsupported, Allow, Accept, AcceptEncoding, AcceptLanguage, ContentEncoding, AllowEvents, Reason,
 		Warning, Diversion, HistoryInfo, AlertInfo, PAssertedIdentity, PPreferredIdentity, PVisitedNetworkID,
-		RoamService)
+		RoamService, RoamPath)
 
 	// partnersOnly is what a phone may not say (DESIGN 5).
 	partnersOnly = setOf(PAssertedIdentity, PVisitedNetworkID, PChargingVector, Path,
-		RoamTicket, RoamEpoch, RoamDigest, RoamService)
+		RoamTicket, RoamEpoch, RoamDigest, RoamService, RoamPath)
 
 	// officesOnly is what nobody but another siproam may say.
 	officesOnly = setOf(PVisitedNetworkID, PChargingVector, RoamTicket, RoamEpoch, RoamDigest, RoamService)

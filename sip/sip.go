@@ -98,6 +98,7 @@ const (
 	RoamEpoch   // Roam-Epoch: the epoch of the location a request was routed by
 	RoamDigest  // Roam-Digest: method and uri of the request whose Authorization an identity query carries
 	RoamService // Roam-Service: services of the callee that have run already
+	RoamPath    // Roam-Path: offices that a call came through, or found silent
 	OtherName
 )
 

@@ -142,6 +142,9 @@ func (c *Call) declined(l *Leg, e dialog.End) {
 // lost goes on after one B leg is over: wait for the others, ask another office, or refuse (16.7).
 func (c *Call) lost(l *Leg, res *sip.Message) {
 	c.bridge.Drop(l.name)
+	if res == nil {
+		c.deaf(l)
+	}
 	if c.early == l {
 		c.early = nil
 	}

@@ -33,6 +33,8 @@ type Call struct {
 	dialled string
 	from    roam.OfficeID // the partner it came from; "": a phone here
 	epoch   roam.Epoch    // of the location the partner routed by
+	behind  behind
+	dead    roam.OfficeID // an office that was not asked, since nobody answers there
 	subject string
 
 	credentials []string // the caller's for his foreign home, untouched

@@ -18,6 +18,7 @@ type counters struct {
 	setup    *metric.Histogram
 	talk     *metric.Histogram
 	probes   *metric.Counter
+	circles  *metric.Counter
 
 	trespasses *metric.Counter
 }
@@ -26,6 +27,7 @@ func (n *counters) make(m *metric.Set) {
 	n.attempts = m.Counter("call_attempts_total", "Call attempts by kind and result.", "kind", "result")
 	n.trespasses = m.Trespasses()
 	n.probes = m.Counter("phone_probes_total", "Phones asked whether they live, by what came of it.", "result")
+	n.circles = m.Counter("call_circles_total", "Calls that were sent on no more: they had been here before (path), were redirected too often, or to who had been asked.", "why")
 	n.setup = m.Histogram("call_setup_duration_seconds", "From INVITE to ringing, or to the answer when nothing rang.", metric.Durations, "kind")
 	n.talk = m.Histogram("call_duration_seconds", "From answer to end.", []float64{1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200}, "kind")
 	m.Gauge("calls", "Calls in progress.", []string{"kind"}, func(emit func(v float64, labels ...string)) {

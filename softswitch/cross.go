@@ -103,7 +103,7 @@ func (c *Call) toPartner(at roam.Location) []sip.Field {
 	if at.Epoch != 0 {
 		fields = append(fields, sip.Field{Name: sip.RoamEpoch, Value: strconv.FormatUint(uint64(at.Epoch), 10)})
 	}
-	return fields
+	return append(fields, sip.Field{Name: sip.RoamPath, Value: c.behind.text(c.s.cfg.Card.Office)})
 }
 
 // toCaller is what a provisional or final answer to the caller carries.

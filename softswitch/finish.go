@@ -87,6 +87,8 @@ func (c *Call) refuseWith(l *Leg) {
 		end.cause = causeFor(l.code)
 	}
 	switch { // another office says more than a phone
+	case l.office != "" && l.cause == 38:
+		end = c.unreachable()
 	case l.code == 486 || l.code == 600:
 		end.why = "busy"
 	case l.office != "" && l.cause == 19:

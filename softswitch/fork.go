@@ -62,7 +62,10 @@ func (c *Call) ring() {
 		}
 	}
 	for _, t := range offices {
-		if err := c.forkOffice(roam.Location{Office: t.Office, Switch: t.URI, Epoch: c.callee.at().Epoch}); err != nil {
+		at := roam.Location{Office: t.Office, Switch: t.URI, Epoch: c.callee.at().Epoch}
+		if c.mute(at) {
+			why = roam.NotRegistered
+		} else if err := c.forkOffice(at); err != nil {
 			why = err
 		}
 	}
@@ -154,7 +157,7 @@ func (c *Call) forkOffice(at roam.Location) error {
 		return fmt.Errorf("softswitch of %s: %w", at.Office, err)
 	}
 	l := c.newLeg("", at.Office)
-	l.peer.Partner = true
+	l.peer.Partner, l.at = true, at.Switch
 	in := dialog.Invite{To: transaction.Destination{URI: u}, URI: uriOf(string(c.callee.user)), From: c.canonical(), Fields: c.toPartner(at)}
 	in.Allow = func(f *sip.Flow) error { // whatever the store says of its address, it is who its certificate says
 		if f.Office() != at.Office {
@@ -162,11 +165,7 @@ func (c *Call) forkOffice(at roam.Location) error {
 		}
 		return nil
 	}
-	limit := tryFor
-	if at.Suspect {
-		limit = trySuspectFor
-	}
-	return c.fork(l, in, limit)
+	return c.fork(l, in, tryFor)
 }
 
 // newLeg is the next B leg.

@@ -83,6 +83,7 @@ func (c *Call) leaveCallee() {
 	c.round = int32(len(c.bs))
 	c.callee, c.early, c.tries, c.epoch, c.unanswered = party{}, nil, nil, 0, nil
 	c.reread, c.askHome, c.local = false, false, false
+	c.behind.path, c.dead = nil, "" // it is a call to somebody else from here on
 }
 
 // loops says that user has forwarded this call already.

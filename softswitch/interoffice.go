@@ -10,11 +10,9 @@ import (
 	"github.com/siproam/siproam/softswitch/plan"
 )
 
-// How long another office may say nothing at all (DESIGN 9), and one that gives no sign of life in R.
-const (
-	tryFor        = 5 * time.Second
-	trySuspectFor = 4 * time.Second
-)
+// tryFor is how long another office, or a phone that has another flow, may say nothing at all (DESIGN 9). One that is known
+// to be dead is not asked. Home learns who was silent, so a caller waits this long once, and has his answer in 4 s.
+const tryFor = 3500 * time.Millisecond
 
 // most is how many offices one call asks: the first, and two more after redirects or refusals.
 const most = 3
@@ -38,6 +36,18 @@ func (c *Call) tried(at roam.Location) bool {
 // toOffice calls the softswitch of the location at.
 func (c *Call) toOffice(at roam.Location) {
 	c.tries = append(c.tries, try{at.Office, at.Epoch})
+	if c.goesRound() {
+		c.s.count.circles.Add(1, "path")
+		c.s.log.Warn().Str("event", "call.circle").Str("call", c.id).Str("call_id", c.a.callID).Str("peer", string(at.Office)).
+			Str("path", c.behind.text(c.s.cfg.Card.Office)).Msg("a call that goes round is sent on no more")
+		c.giveUp()
+		return
+	}
+	if c.mute(at) {
+		c.dead = at.Office
+		c.again(nil)
+		return
+	}
 	switch ours := at.Office == c.s.cfg.Card.Office; { // ours: another softswitch of this office
 	case ours && c.from != "":
 		c.setKind(roam.Incoming)
@@ -122,6 +132,9 @@ func (c *Call) again(res *sip.Message) {
 // readAgain reads R past its cache and takes the newer of its answer and where a 302 pointed.
 func (c *Call) readAgain(pointed roam.Location) {
 	if len(c.tries) >= most {
+		if pointed.Office != "" {
+			c.s.count.circles.Add(1, "redirects")
+		}
 		c.giveUp()
 		return
 	}
@@ -144,6 +157,9 @@ func (c *Call) readAgain(pointed roam.Location) {
 // elsewhere asks the office of at if that is new; else the phones here, if our table has any; else home.
 func (c *Call) elsewhere(at roam.Location) {
 	here := c.s.cfg.Card.Office
+	if at.Office != "" && at.Office != here && c.tried(at) && !c.mute(at) {
+		c.s.count.circles.Add(1, "repeated")
+	}
 	switch {
 	case at.Office != "" && at.Office != here && at.Office == c.facts().From:
 		c.redirect(at)
@@ -183,10 +199,14 @@ func (c *Call) giveUp() {
 	if c.forwards(plan.NotReachable) {
 		return
 	}
+	if c.dead != "" {
+		c.stop(c.unreachable())
+		return
+	}
 	if n := len(c.bs); n > 0 {
 		switch code := c.bs[n-1].code; {
 		case code == 408:
-			c.stop(ending{status: 480, cause: 38, by: "network", why: "office silent"})
+			c.stop(c.unreachable())
 			return
 		case code >= 500:
 			c.stop(ending{status: 480, cause: 41, by: "network", why: "office failed"})
@@ -194,6 +214,11 @@ func (c *Call) giveUp() {
 		}
 	}
 	c.refuse(roam.NotRegistered)
+}
+
+// unreachable is the end of a call to somebody whose office does not answer.
+func (c *Call) unreachable() ending {
+	return ending{status: 480, phrase: "Callee's Office Does Not Answer", cause: 38, by: "network", why: "office silent"}
 }
 
 // redirect answers a partner's call with where the callee went (302): the softswitch, and the epoch

@@ -18,6 +18,7 @@ type Leg struct {
 	user   roam.UserID   // whose phone it is; "" behind another office
 	device roam.Device   // which, "" when it has no name
 	office roam.OfficeID // the office at the other end, ""
+	at     string        // its softswitch
 	peer   media.Peer
 	flows  []roam.Target // other flows to the same phone, not tried yet
 

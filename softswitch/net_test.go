@@ -318,6 +318,8 @@ type store struct {
 	peers map[roam.OfficeID]roam.Peer
 	away  bool
 	slow  time.Duration // Redis takes so long; negative: it never answers
+
+	doubted map[roam.OfficeID]bool // who was found silent, and is dead therefore
 }
 
 type router struct {
@@ -368,6 +370,18 @@ func (r router) Peer(o roam.OfficeID, done func(roam.Peer, error)) {
 		}
 		done(p, nil)
 	})
+}
+
+func (r router) Dead(at roam.Location) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.doubted[at.Office] || at.Suspect
+}
+
+func (r router) Doubt(o roam.OfficeID, _ string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.doubted[o] = true
 }
 
 // phone is a plain UA.
@@ -578,7 +592,7 @@ func world(t *testing.T, story func(t *testing.T, net *network, north, south, we
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		net := &network{t: t, nodes: map[netip.AddrPort]*node{}, names: map[string]netip.AddrPort{}, down: map[netip.AddrPort]string{}, offices: map[roam.OfficeID]*office{},
-			router: &store{locs: map[roam.UserID]roam.Location{}, stale: map[roam.UserID]roam.Location{}, ids: map[sip.AOR]roam.Identity{}, peers: map[roam.OfficeID]roam.Peer{}}}
+			router: &store{locs: map[roam.UserID]roam.Location{}, stale: map[roam.UserID]roam.Location{}, ids: map[sip.AOR]roam.Identity{}, peers: map[roam.OfficeID]roam.Peer{}, doubted: map[roam.OfficeID]bool{}}}
 		ctx, stop := context.WithCancel(t.Context())
 		net.ctx = ctx
 		numbers := func(own, public string, others map[string]roam.OfficeID) Config {

@@ -18,7 +18,7 @@ func (s *Switch) fromPartner(tx *transaction.Server, req *sip.Message, to sip.UR
 		return roam.NotAllowed
 	}
 	c := s.newCall(tx, req, caller)
-	c.epoch = epochOf(req)
+	c.epoch, c.behind = epochOf(req), readPath(req)
 	c.divertedBefore(req)
 	user, host, ours := s.address(to, &c.caller)
 	c.dialled = user

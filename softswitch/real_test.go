@@ -21,7 +21,7 @@ import (
 // lab is the three offices of world on the real clock: for what needs real sockets, and for speed.
 func lab(t testing.TB) (nw *network, north *office) {
 	nw = &network{t: t, nodes: map[netip.AddrPort]*node{}, names: map[string]netip.AddrPort{}, down: map[netip.AddrPort]string{}, offices: map[roam.OfficeID]*office{}, quick: true,
-		router: &store{locs: map[roam.UserID]roam.Location{}, stale: map[roam.UserID]roam.Location{}, ids: map[sip.AOR]roam.Identity{}, peers: map[roam.OfficeID]roam.Peer{}}}
+		router: &store{locs: map[roam.UserID]roam.Location{}, stale: map[roam.UserID]roam.Location{}, ids: map[sip.AOR]roam.Identity{}, peers: map[roam.OfficeID]roam.Peer{}, doubted: map[roam.OfficeID]bool{}}}
 	ctx, stop := context.WithCancel(context.Background())
 	nw.ctx = ctx
 	t.Cleanup(func() { stop(); nw.wg.Wait() })

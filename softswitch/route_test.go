@@ -361,7 +361,7 @@ func TestPointedBack(t *testing.T) {
 
 // A dead or silent office costs the caller seconds, not the whole of Timer B.
 func TestOfficeAway(t *testing.T) {
-	for how, limit := range map[string]time.Duration{"refused": time.Second, "silent": 11 * time.Second, "hanging": 11 * time.Second} {
+	for how, limit := range map[string]time.Duration{"refused": time.Second, "silent": 4 * time.Second, "hanging": 4 * time.Second} {
 		world(t, func(t *testing.T, net *network, north, south, west *office) {
 			net.phone(bob, "198.51.100.2:5060").register(south, "north", 10)
 			a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)

@@ -42,6 +42,8 @@ type Router interface {
 	Locate(user roam.UserID, fresh bool, done func(roam.Location, error))
 	Identify(a sip.AOR, done func(roam.UserID, roam.OfficeID, error))
 	Peer(o roam.OfficeID, done func(roam.Peer, error))
+	Dead(at roam.Location) bool        // nobody answers there
+	Doubt(o roam.OfficeID, uri string) // the softswitch of o at uri did not answer
 }
 
 // Ledger takes the charging records of a call, numbered since the start: once at the answer, once at the end. It copies them.

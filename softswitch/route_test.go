@@ -565,7 +565,7 @@ func TestPrivacy(t *testing.T) {
 			a := net.phone(alice, "198.51.100.1:5060").register(north, "", 1)
 			a.call("1002", "offer", sip.Field{Name: sip.Privacy, Value: "user; id"})
 			net.pass(3 * time.Second)
-			if from, _ := b.invited[0].From(); from.Raw != "sip:anonymous@anonymous.invalid" || strings.Contains(string(b.invited[0].Bytes()), "1001") {
+			if from, _ := b.invited[0].From(); from.Raw != "sip:anonymous@anonymous.invalid" || strings.Contains(string(b.invited[0].Bytes()), "1001@") || strings.Contains(string(b.invited[0].Bytes()), numberOf(alice)) {
 				t.Errorf("the callee was shown %s", b.invited[0].Bytes())
 			}
 			a.bye()

@@ -148,6 +148,7 @@ func (s *Server) identified(in *inquiry, u sip.URI, user roam.UserID, home roam.
 	if in.r.Device == "" {
 		in.r.Device = s.deviceOf(user, &in.r)
 	}
+	in.r.Person = s.person(user, &in.r)
 	if v := s.findVisitor(user, in.r.Device); v != nil && v.visit.Repeats(s.loop.Now(), &in.r) { // home takes no answer twice
 		s.answer(control.Answer{Tx: in.r.Tx})
 		return

@@ -184,8 +184,8 @@ func (s *Server) checked(req *sip.Message, u *subscriber, n network) (c checkup,
 		}
 	}
 	now := s.loop.Now()
-	if u.home.Superseded(now, n.device, n.office, n.callID, n.person) {
-		return c, roam.Moved
+	if by, is := u.home.Superseded(now, n.device, n.office, n.callID, n.person); is {
+		return c, registeredAt(by)
 	}
 	epoch := u.home.Ticket(now, n.device, n.office, 0)
 	if epoch == 0 {
@@ -249,10 +249,16 @@ func (s *Server) Authenticate(req *sip.Message, user roam.UserID, done func(roam
 		if again {
 			err = s.challenge(claim{user: u, proxy: true, at: placeOf(req.Flow)}, true)
 		}
+		if err == nil {
+			s.calls(req.Flow.Flow)
+		}
 		s.loop.Later(func() { done(user, err) })
 		return
 	}
 	v := s.visitorOf(user)
+	if v == nil {
+		v = s.formerly(user)
+	}
 	if v == nil || v.visit.Home.Foreign { // nobody but the phone's flow says who it is
 		s.loop.Later(func() { done(user, roam.NotAllowed) })
 		return
@@ -276,6 +282,8 @@ func (s *Server) Authenticate(req *sip.Message, user roam.UserID, done func(roam
 				s.failed("credentials", string(user), f)
 			}
 			err = relayed(res, true)
+		default:
+			s.calls(f.Flow)
 		}
 		done(user, err)
 	})

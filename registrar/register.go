@@ -76,7 +76,11 @@ func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subsc
 func (s *Server) changeHome(tx *transaction.Server, u *subscriber, r control.Register) {
 	s.own(&r)
 	kind := kindOf(&r, "home")
+	r.Person = r.Person || s.hasCalled(r.Contacts)
 	r.Tx = s.hold(tx, kind, func(w *wait, a control.Answer) error {
+		if a.Why == roam.Moved {
+			return registeredAt(a.By)
+		}
 		if a.Why != roam.OK {
 			return a.Why
 		}

@@ -107,7 +107,7 @@ func TestSupersededAway(t *testing.T) {
 		cell.want(200)
 		w.agree("south")
 		desk.want(403)
-		if desk.last.Reason() != "Registered Elsewhere" {
+		if desk.last.Reason() != "Registered At south" {
 			t.Errorf("got %q", desk.last.Reason())
 		}
 		w.agree("south")

@@ -64,6 +64,17 @@ func (s *Server) visitorOf(user roam.UserID) *visitor {
 	return nil
 }
 
+// formerly is a device of user that was here before it went elsewhere, nil for none. A call with it is no call of
+// ours, but the sign of a person.
+func (s *Server) formerly(user roam.UserID) *visitor {
+	for _, v := range s.visitors[user] {
+		if v.visit.Gone != nil && v.visit.Home.Registrar != "" {
+			return v
+		}
+	}
+	return nil
+}
+
 // changeVisit gives ev, made when its turn comes, to v's core: one change per device is under way.
 func (s *Server) changeVisit(v *visitor, ev func() control.Event) (ok bool) {
 	if !v.visit.Busy() {

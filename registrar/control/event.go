@@ -145,6 +145,7 @@ type (
 		Tx       uint64
 		Why      roam.Refusal
 		Location roam.Location // as home keeps it
+		By       roam.OfficeID // with roam.Moved: where the user is registered instead
 		Epoch    roam.Epoch    // of a supersede: what is acknowledged
 		Grant    time.Duration // of a registration message
 		Held     bool          // R has acknowledged Location

@@ -157,8 +157,10 @@ func (h Home) register(now time.Time, r *Register, out []Action) (Home, []Action
 		return h, h.wake(append(out, Answer{Tx: r.Tx, Location: h.Location}))
 	}
 	adds := slices.ContainsFunc(r.Contacts, func(c Contact) bool { return c.Grant > 0 })
-	if adds && h.Superseded(now, r.Device, h.Office.Here.Office, r.CallID, r.Person) {
-		return h, append(out, Answer{Tx: r.Tx, Why: roam.Moved, Location: h.Location})
+	if adds {
+		if by, is := h.Superseded(now, r.Device, h.Office.Here.Office, r.CallID, r.Person || h.carried(r)); is {
+			return h, append(out, Answer{Tx: r.Tx, Why: roam.Moved, Location: h.Location, By: by})
+		}
 	}
 	to, d, why := h.bound(now, r)
 	switch {

@@ -320,7 +320,7 @@ func (w *world) query(d delivery) Queried {
 	if w.chance(10) {
 		return Queried{Why: roam.HomeSilent}
 	}
-	if w.home.Superseded(w.now, r.Device, d.to.office, r.CallID, r.Person) {
+	if _, is := w.home.Superseded(w.now, r.Device, d.to.office, r.CallID, r.Person); is {
 		return Queried{Why: roam.Moved}
 	}
 	e := w.home.Ticket(w.now, r.Device, d.to.office, w.draw())
@@ -359,12 +359,13 @@ func (w *world) renews(d *delivery, r Register) bool {
 // renew is a registration message with credentials, which may be lost, or have its answer lost.
 func (w *world) renew(from place, a Renewal) {
 	r := w.adds[a.Tx]
+	_, superseded := w.home.Superseded(w.now, r.Device, from.office, r.CallID, r.Person)
 	w.log("%s: renewal for %s, %v", from.office, from.device, a.Grant)
 	switch {
 	case w.chance(8):
 		w.send(from, Renewed{Why: roam.HomeSilent, Silent: w.chance(2)})
 		return
-	case w.home.Superseded(w.now, r.Device, from.office, r.CallID, r.Person):
+	case superseded:
 		w.send(from, Renewed{Why: roam.Moved})
 		return
 	}

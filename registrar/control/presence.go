@@ -1,6 +1,7 @@
 package control
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -38,7 +39,9 @@ type Left struct {
 	CallID string        `json:"call_id,omitempty"` // of the superseded registration; "": it ended by itself
 	Epoch  roam.Epoch    `json:"epoch"`
 	Void   bool          `json:"void,omitempty"` // taken back before it was heard of: only Office's own tickets are old
-	Until  time.Time     `json:"until"`
+	Until  time.Time     `json:"until"`          // remembered until then at least, and while what ended it lives
+	Net    netip.Prefix  `json:"net,omitzero"`   // the subnet it was in; zero: not here
+	asked  time.Time     // its refresh was refused then; see insists
 }
 
 // Debt is a supersede not acknowledged yet.
@@ -64,6 +67,7 @@ const (
 	takesFromOthers = 3
 	takesFromItself = 30
 	mostLeft        = 16
+	insistAfter     = 5 * time.Second  // longer than one REGISTER and its challenge
 	inFlight        = 40 * time.Second // a supersede on its way is not repeated
 )
 
@@ -71,7 +75,7 @@ const (
 func (k *Kept) clone(now time.Time) Kept {
 	c := *k
 	c.At = cloneAt(k.At)
-	c.Left = slices.DeleteFunc(slices.Clone(k.Left), func(l Left) bool { return !now.Before(l.Until) })
+	c.Left = slices.DeleteFunc(slices.Clone(k.Left), func(l Left) bool { return k.forgotten(now, &l) })
 	if n := len(c.Left) - mostLeft; n > 0 {
 		for _, l := range c.Left[:n] {
 			c.Floor = max(c.Floor, l.Epoch)
@@ -81,6 +85,13 @@ func (k *Kept) clone(now time.Time) Kept {
 	c.Owed = slices.DeleteFunc(slices.Clone(k.Owed), func(d Debt) bool { return !now.Before(d.Until) })
 	c.Takes = slices.DeleteFunc(slices.Clone(k.Takes), func(t Take) bool { return now.Sub(t.At) > time.Hour })
 	return c
+}
+
+// forgotten says that l need not be remembered: its time is over, and nothing that ended it lives.
+func (k *Kept) forgotten(now time.Time, l *Left) bool {
+	return !now.Before(l.Until) && (l.CallID == "" || !slices.ContainsFunc(k.At, func(p Presence) bool {
+		return p.live(now) && (p.Device != l.Device || p.Office != l.Office || !p.calls(l.CallID))
+	}))
 }
 
 func cloneAt(at []Presence) []Presence {
@@ -145,7 +156,7 @@ func (h *Home) place(now time.Time, to *Kept, p Presence) {
 		if l.Device != p.Device || l.Office != p.Office {
 			return false
 		}
-		back = back || l.CallID != "" && !p.calls(l.CallID)
+		back = back || l.CallID != "" && (!p.calls(l.CallID) || !l.asked.IsZero())
 		return true
 	})
 	if back {
@@ -161,7 +172,7 @@ func (h *Home) displace(now time.Time, to *Kept, r *Register, p Presence) {
 	}
 	for _, e := range h.At[i].Contacts {
 		if e.CallID != r.CallID && !p.calls(e.CallID) {
-			to.Left = append(to.Left, Left{Device: p.Device, Office: p.Office, CallID: e.CallID, Epoch: p.Epoch, Until: now.Add(h.Office.remember())})
+			to.Left = append(to.Left, Left{Device: p.Device, Office: p.Office, CallID: e.CallID, Epoch: p.Epoch, Until: now.Add(h.Office.remember()), Net: subnet(e.Target.Flow)})
 		}
 	}
 }
@@ -169,7 +180,7 @@ func (h *Home) displace(now time.Time, to *Kept, r *Register, p Presence) {
 // leave remembers that epoch ended q, and owes its office the notice.
 func (h *Home) leave(now time.Time, to *Kept, q Presence, epoch roam.Epoch) {
 	for _, c := range q.Contacts {
-		to.Left = append(to.Left, Left{Device: q.Device, Office: q.Office, CallID: c.CallID, Epoch: epoch, Until: now.Add(h.Office.remember())})
+		to.Left = append(to.Left, Left{Device: q.Device, Office: q.Office, CallID: c.CallID, Epoch: epoch, Until: now.Add(h.Office.remember()), Net: subnet(c.Target.Flow)})
 	}
 	h.over(now, to, &q)
 	if q.Office != h.Office.Here.Office && len(q.Contacts) > 0 {
@@ -177,35 +188,75 @@ func (h *Home) leave(now time.Time, to *Kept, q Presence, epoch roam.Epoch) {
 	}
 }
 
-// Superseded says that a REGISTER of d at office is the refresh of a registration that another one
-// has ended, which lives: it is refused without a sign of a person. Such a sign is what the office
-// saw (person), another office, or a new Call-ID, which is a restart.
-func (h *Home) Superseded(now time.Time, d roam.Device, office roam.OfficeID, callID string, person bool) bool {
-	old, limit := false, 0
-	for _, l := range h.Left {
-		if l.Device != d || l.Office != office || l.CallID == "" || !now.Before(l.Until) {
+// Superseded says that a REGISTER of d at office is the refresh of a registration that another one has ended, which lives, at by:
+// it is refused without a sign of a person. Such a sign is what the office saw (person), another office than it was
+// ended at, or a new Call-ID, which is a restart. Of one and the same device it is also that it insists.
+func (h *Home) Superseded(now time.Time, d roam.Device, office roam.OfficeID, callID string, person bool) (by roam.OfficeID, is bool) {
+	limit := 0
+	for i := range h.Left {
+		l := &h.Left[i]
+		if l.Device != d || l.Office != office || l.CallID == "" || h.forgotten(now, l) || h.hasLeft(l) {
 			continue
 		}
-		i := slices.IndexFunc(h.At, func(p Presence) bool {
-			here := p.Device == d && p.Office == office // then it is another phone without a name
-			return p.live(now) && (here && !h.Office.Many && !p.calls(callID) || h.Office.ends(p.Device, p.Office, d, office))
-		})
-		if i < 0 {
-			continue
-		}
-		by := &h.At[i]
+		p := h.by(now, l, callID)
 		switch {
-		case person || same(by.Device, d) && by.calls(callID): // the running phone itself came back
-			return false
-		case l.CallID == callID:
-			old = true
-		case same(by.Device, d):
-			limit = takesFromItself
+		case p == nil:
+		case person || same(p.Device, d) && p.calls(callID): // the running phone itself came back
+			return "", false
+		case l.CallID == callID && !(p.Device == d && d != "" && l.insists(now)):
+			by, is = p.Office, true
+		case same(p.Device, d):
+			by, limit = p.Office, max(limit, takesFromItself)
 		default:
-			limit = takesFromOthers
+			by, limit = p.Office, max(limit, takesFromOthers)
 		}
 	}
-	return old || limit > 0 && h.takes(now, d) >= limit
+	return by, is || limit > 0 && h.takes(now, d) >= limit
+}
+
+// hasLeft says that l's device has been ended elsewhere since: what it does at l's office now, it does after a move.
+func (h *Home) hasLeft(l *Left) bool {
+	return l.Device != "" && slices.ContainsFunc(h.Left, func(m Left) bool {
+		return m.Device == l.Device && m.Office != l.Office && m.CallID != "" && m.Epoch > l.Epoch
+	})
+}
+
+// carried says that r comes from another subnet than the registration of its device that was ended here: somebody has carried the phone.
+func (h *Home) carried(r *Register) bool {
+	return len(r.Contacts) > 0 && slices.ContainsFunc(h.Left, func(l Left) bool {
+		return l.Device == r.Device && l.Device != "" && l.Office == h.Office.Here.Office && l.Net.IsValid() && l.Net != subnet(r.Contacts[0].Target.Flow)
+	})
+}
+
+// subnet is where the other end of f is, as far as a phone that moves within it is not carried anywhere: /24, or /64.
+func subnet(f roam.Flow) netip.Prefix {
+	at, bits := f.Remote.Addr().Unmap(), 64
+	if at.Is4() {
+		bits = 24
+	}
+	p, _ := at.WithZone("").Prefix(bits) // the zero one of no address
+	return p
+}
+
+// by is what ended l and lives, seen from a REGISTER with this Call-ID; nil for nothing.
+func (h *Home) by(now time.Time, l *Left, callID string) *Presence {
+	for i := range h.At {
+		p := &h.At[i]
+		here := p.Device == l.Device && p.Office == l.Office // then it is another phone without a name
+		if p.live(now) && (here && !h.Office.Many && !p.calls(callID) || h.Office.ends(p.Device, p.Office, l.Device, l.Office)) {
+			return p
+		}
+	}
+	return nil
+}
+
+// insists says that l's refresh was refused before, and not just now. A device can be at one office only, and a REGISTER that
+// was late on its way comes once, so the one that comes again is where the phone is, whatever the other office was told last.
+func (l *Left) insists(now time.Time) bool {
+	if l.asked.IsZero() {
+		l.asked = now
+	}
+	return now.Sub(l.asked) >= insistAfter
 }
 
 func (h *Home) takes(now time.Time, d roam.Device) (n int) {

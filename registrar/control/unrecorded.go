@@ -54,6 +54,13 @@ func (v *Visit) over(now time.Time, asked time.Time) *Unrecorded {
 	return &Unrecorded{Until: until, Next: now.Add(v.spread(backoff(0), 0))}
 }
 
+// doubtful is what is owed for a visit that goes on, whose end home may have heard all the same: it is told again that the visit is,
+// and if it has ended it, it says so.
+func (v *Visit) doubtful(now time.Time) *Unrecorded {
+	until := latest(v.Contacts)
+	return &Unrecorded{Until: until, Asked: until, Next: now.Add(v.spread(backoff(0), 0))}
+}
+
 // takeBack is what is left of a visit that never was, but that home may have recorded: its end is owed.
 func (v *Visit) takeBack(now time.Time, to Stay) Stay {
 	if to.Home.Foreign { // nobody but the phone can end it there, and it ends soon

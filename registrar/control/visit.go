@@ -1,6 +1,7 @@
 package control
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -40,6 +41,12 @@ type Gone struct {
 	Epoch    roam.Epoch    `json:"epoch"` // of the device's move: older tickets are old
 	Location roam.Location `json:"location"`
 	Until    time.Time     `json:"until"`
+	Net      netip.Prefix  `json:"net,omitzero"` // the subnet it was in
+}
+
+// Carried says that f comes from another subnet than the device that went elsewhere was in: somebody has carried it since.
+func (s *Stay) Carried(f roam.Flow) bool {
+	return s.Gone != nil && s.Gone.Net.IsValid() && s.Gone.Net != subnet(f)
 }
 
 type visiting struct {
@@ -278,8 +285,12 @@ func (v Visit) recorded(now time.Time, ev Recorded, out []Action) (Visit, []Acti
 	}
 	c := *v.now
 	switch {
-	case c.what == leave && v.Office.Strict && c.tx != 0 && busy(ev.Why): // nobody has heard it
-		return v.end(append(out, Answer{Tx: c.tx, Why: ev.Why}))
+	case c.what == leave && v.Office.Strict && c.tx != 0 && busy(ev.Why): // nobody has heard it, as far as we know
+		v.now = nil
+		if ev.Why == roam.HomeSilent && v.Owes == nil {
+			v.Owes, out = v.doubtful(now), append(out, Drift{})
+		}
+		return v, v.wake(append(out, Answer{Tx: c.tx, Why: ev.Why}))
 	case c.what == leave:
 		if c.to.Location, c.to.Owes = ev.Location, nil; busy(ev.Why) {
 			c.to.Owes = v.over(now, time.Time{})
@@ -362,7 +373,12 @@ func (v Visit) superseded(now time.Time, ev Superseded, out []Action) (Visit, []
 	if ev.Epoch <= at {
 		return v, append(out, Answer{Tx: ev.Tx, Epoch: at})
 	}
-	gone := &Gone{ev.Epoch, ev.Location, now.Add(v.Office.keep())}
+	gone := &Gone{Epoch: ev.Epoch, Location: ev.Location, Until: now.Add(v.Office.keep())}
+	if len(v.Contacts) > 0 {
+		gone.Net = subnet(v.Contacts[0].Target.Flow)
+	} else if v.Gone != nil {
+		gone.Net = v.Gone.Net
+	}
 	to := Stay{Home: v.Home, Ticket: v.Ticket, Location: ev.Location, Gone: gone}
 	return v.save(visiting{what: obey, to: to, tx: ev.Tx}, out)
 }

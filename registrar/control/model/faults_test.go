@@ -56,6 +56,9 @@ func (w *world) restore(o *office, e event) {
 		}
 	}
 	o.disk = o.backup.copy()
+	if e.flag { // and a machine whose clock is late
+		o.behind += time.Hour
+	}
 	for id := range o.disk.accounts { // its users are as they were, too
 		u := w.userOf(id)
 		u.password = o.disk.accounts[id].password
@@ -130,7 +133,7 @@ func (w *world) password(u *user, p *phone, all bool) {
 
 // stranger is somebody with a phone like p, at its address, and no password.
 func (w *world) stranger(p *phone, o *office) {
-	a := &attempt{phone: p, at: o.n, device: p.device, callID: "stranger", cseq: 1, grant: grants, password: -1, passwordThen: -2, sent: w.now}
+	a := &attempt{phone: p, at: o.n, device: p.device, callID: "stranger", cseq: 1, grant: p.grant(), password: -1, passwordThen: -2, sent: w.now}
 	w.log("a stranger as %s at %s", p.name, o.id)
 	w.request(a)
 }

@@ -32,6 +32,23 @@ var pauses = []time.Duration{
 	time.Second, 3 * time.Second, 15 * time.Second, 40 * time.Second, 3 * time.Minute, 11 * time.Minute,
 }
 
+// scope is how many of the users and offices a history is about: few, so that much happens to each, or all.
+type scope struct{ users, offices int }
+
+var drawnScope = rapid.Custom(func(t *rapid.T) scope {
+	return scope{rapid.SampledFrom([]int{1, 2, 5, usersHere}).Draw(t, "users"), rapid.SampledFrom([]int{2, 3, 4, officesHere}).Draw(t, "offices")}
+})
+
+// within is e in s.
+func (e event) within(s scope) event {
+	e.user %= s.users
+	e.office %= s.offices
+	if e.other < officesHere {
+		e.other %= s.offices
+	}
+	return e
+}
+
 // drawn is a generator of events. Rapid prefers small numbers, so that most of them are about a few of the users.
 var drawn = rapid.Custom(func(t *rapid.T) event {
 	return event{
@@ -63,7 +80,7 @@ func (w *world) play(e event) {
 		w.plug(p, e.office, false, e.flag)
 	case "refresh":
 		if p.at >= 0 && p.try == nil {
-			w.register(p, grants, false)
+			w.register(p, p.grant(), false)
 		}
 	case "off":
 		w.off(p)
@@ -128,7 +145,7 @@ func (w *world) play(e event) {
 			w.r.backup = nil
 		}
 	case "disk full":
-		o.full = e.flag
+		o.full, o.filled = e.flag, true
 		w.disturb()
 	case "crowded":
 		o.crowded = e.flag

@@ -100,6 +100,9 @@ func (o *office) do(s *subscriber, a control.Action) {
 		if s.told != a.Location.Office {
 			s.told = a.Location.Office
 			o.stats.moves++
+			if o.onMove != nil {
+				o.onMove(s.home.User, a.Location.Office)
+			}
 		}
 		o.report(s.home.User, a.Location, a.Why, func(now roam.Location, err error) {
 			o.step(s, control.Reported{Epoch: a.Location.Epoch, Location: now, Err: err})
@@ -206,14 +209,9 @@ func (o *office) identify(from *office, a *attempt) control.Queried {
 	}
 	h := &s.home
 	if again {
-		i := slices.IndexFunc(h.At, func(p control.Presence) bool {
-			return p.Device == a.device && p.Office == from.id && len(p.Contacts) == 1
-		})
-		if i < 0 || h.At[i].Contacts[0].CallID != a.callID || !h.At[i].Contacts[0].Live(o.now) {
-			return control.Queried{Why: roam.BadCredentials}
-		}
+		return control.Queried{Why: roam.BadCredentials}
 	}
-	if h.Superseded(o.now, a.device, from.id, a.callID, a.person) {
+	if _, is := h.Superseded(o.now, a.device, from.id, a.callID, a.person); is {
 		return control.Queried{Why: roam.Moved}
 	}
 	e := h.Ticket(o.now, a.device, from.id, 0)

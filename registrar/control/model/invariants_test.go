@@ -83,6 +83,16 @@ func (w *world) older(was, is *control.Home, r *control.Registration, out []cont
 	}
 }
 
+// olderTicket is I2 away: a ticket from before the device left begins no visit.
+func (w *world) olderTicket(was *control.Visit, l *control.Legal, out []control.Action) {
+	if was.Gone == nil || was.Gone.Epoch <= l.Ticket.Epoch {
+		return
+	}
+	if a, answered := out[0].(control.Answer); !answered || a.Why != roam.Moved || len(out) > 1 {
+		w.fail("I2: %s: ticket %d is from before %d, yet %v", was.User, l.Ticket.Epoch, was.Gone.Epoch, out)
+	}
+}
+
 // olderNotice is I2 away: a supersede that is not above our own ticket changes nothing, and the answer names ours.
 func (w *world) olderNotice(was, is *control.Visit, s *control.Superseded, out []control.Action) {
 	at := was.Ticket.Epoch
@@ -177,7 +187,7 @@ func (w *world) called(u *user, c *call) {
 // already, on the flow it has; and a refusal for want of something ends nothing.
 func (w *world) refused(o *office, a *attempt, why roam.Refusal) {
 	good := a.password == a.phone.user.password || a.password == a.passwordThen
-	if why == roam.OK && a.grant > 0 && !good && !(a.served && o.silence.known) {
+	if why == roam.OK && a.grant > 0 && !good && !((a.served || o.serves(a.phone)) && o.silence.known) {
 		w.fail("I8: %s let in %s with a wrong password", o.id, a.phone.name)
 	}
 	if why == roam.HomeSilent || why == roam.TooBusy || why == roam.NoCapacity || why == roam.StoreAway {
@@ -205,13 +215,17 @@ func (w *world) agree() {
 		for _, o := range w.offices {
 			for _, v := range o.visitors {
 				at := slices.ContainsFunc(h.At, func(p control.Presence) bool { return p.Office == o.id && p.Device == v.visit.Device })
-				if v.visit.User == u.id && (v.visit.Serving() != at || v.visit.Owes != nil || v.visit.Busy()) {
+				if v.visit.User == u.id && (v.visit.Serving() != at && !(o.policy.Quiet && at) || v.visit.Owes != nil || v.visit.Busy()) {
 					w.fail("%s serves %q of %s: %v, home says %v; unrecorded %v", o.id, v.visit.Device, u.id, v.visit.Serving(), at, v.visit.Owes)
 				}
 			}
 		}
 		for _, p := range h.At {
-			if o := w.office(p.Office); o != home && (o.visitor(u.id, p.Device) == nil || !o.visitor(u.id, p.Device).visit.Serving()) {
+			o := w.office(p.Office)
+			if o.policy.Quiet || o.boot > 0 && !u.on(o) {
+				continue // killed before it knew of the visit that home has recorded: that ends by itself
+			}
+			if o != home && (o.visitor(u.id, p.Device) == nil || !o.visitor(u.id, p.Device).visit.Serving()) {
 				w.fail("home of %s has %q at %s, which does not", u.id, p.Device, p.Office)
 			}
 		}
@@ -235,8 +249,9 @@ func (w *world) present(u *user, h *control.Home) {
 		}
 	}
 	named := !slices.ContainsFunc(on, func(p *phone) bool { return p.device == "" || p.leased() })
+	secret := slices.ContainsFunc(h.At, func(q control.Presence) bool { return w.office(q.Office).policy.Quiet }) // that a device has gone (M13)
 	switch {
-	case len(on) > 0 && len(registered) == 0:
+	case len(on) > 0 && len(registered) == 0 && !secret:
 		w.fail("%s has phones on, none of them registered: %v", u.id, h.At)
 	case h.Office.Many && named && len(registered) < len(on):
 		w.fail("%s has %d phones on, %d registered: %v", u.id, len(on), len(registered), h.At)

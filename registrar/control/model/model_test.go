@@ -21,6 +21,9 @@ func history(t tester, policies [officesHere]policy, events []event) *world {
 	}
 	w.log("all heals")
 	w.heal()
+	w.pass(time.Minute) // what was under way ends, or has timed out
+	w.notice()
+	w.refreshes()
 	w.pass(settling)
 	w.quiet()
 	w.agree()
@@ -54,7 +57,12 @@ func TestModel(t *testing.T) {
 			set(t, "rapid.nofailfile", "true")
 			rapid.Check(t, func(t *rapid.T) {
 				policies := rapid.SliceOfN(drawnPolicy, officesHere, officesHere).Draw(t, "policies")
-				history(t, [officesHere]policy(policies), rapid.SliceOfN(drawn, 1, longestHistory).Draw(t, "events"))
+				about := drawnScope.Draw(t, "about")
+				events := rapid.SliceOfN(drawn, 1, longestHistory).Draw(t, "events")
+				for i := range events {
+					events[i] = events[i].within(about)
+				}
+				history(t, [officesHere]policy(policies), events)
 			})
 		})
 	}

@@ -59,8 +59,10 @@ type office struct {
 	up      bool
 	boot    int
 	booted  time.Time
-	full    bool // its disk takes nothing
-	crowded bool // its softswitch takes nobody
+	behind  time.Duration // its clock
+	full    bool          // its disk takes nothing
+	filled  bool          // and did so at times
+	crowded bool          // its softswitch takes nobody
 
 	disk    *file
 	backup  *file // an old copy
@@ -70,6 +72,7 @@ type office struct {
 	subscribers   []*subscriber // in order
 	visitors      []*visitor
 	waits         map[uint64]func(control.Answer)
+	renewals      map[uint64]*attempt
 	tx            uint64
 	owing         []owed // reports that R did not take
 	retrying      bool
@@ -112,7 +115,7 @@ func newOffice(w *world, n int, p policy) *office {
 // draw is registrar's: an epoch, with a ceiling on disk ahead of it.
 func (o *office) draw() roam.Epoch {
 	const ahead = roam.Epoch(10 * time.Minute / time.Microsecond)
-	o.last = max(o.last+1, roam.Epoch(o.now.UnixMicro()))
+	o.last = max(o.last+1, roam.Epoch(o.now.Add(-o.behind).UnixMicro()))
 	if o.last+ahead/2 > o.ceiling {
 		o.ceiling = o.last + ahead
 		ceiling := o.ceiling
@@ -185,6 +188,7 @@ func (o *office) start() {
 	o.up, o.booted = true, o.now
 	o.log("%s: started", o.id)
 	o.subscribers, o.visitors, o.waits, o.owing, o.retrying = nil, nil, map[uint64]func(control.Answer){}, nil, false
+	o.renewals = map[uint64]*attempt{}
 	o.seen, o.places = map[seenKey]bool{}, map[roam.UserID]place{}
 	o.ceiling, o.last = o.disk.ceiling, o.disk.ceiling
 	for i := o.n; i < len(o.users); i += officesHere {
@@ -221,7 +225,46 @@ func (o *office) start() {
 		}
 	}
 	o.every(o, sweepEvery, "sweep", o.sweep)
+	o.rejoin()
 	o.disturb()
+}
+
+// rejoin tells every other office that we have started, until it has heard; and it and we confirm the visits between us.
+func (o *office) rejoin() {
+	if o.boot == 0 {
+		return
+	}
+	for _, p := range o.offices {
+		if p != o {
+			o.after(o, time.Second, "rejoin", func() { o.tells(p) })
+		}
+	}
+}
+
+// tells is the notice to p that we have started.
+func (o *office) tells(p *office) {
+	ask(o, p.n, timerF, "started", func(reply func(bool)) {
+		p.confirm(o)
+		for _, s := range p.subscribers {
+			p.step(s, control.Recall{To: string(o.id)})
+		}
+		reply(true)
+	}, func(_ bool, err error) {
+		if err != nil {
+			o.after(o, 5*time.Second, "rejoin", func() { o.tells(p) })
+			return
+		}
+		o.confirm(p)
+	})
+}
+
+// confirm repeats what home should know of its visitors here.
+func (o *office) confirm(home *office) {
+	for _, v := range slices.Clone(o.visitors) {
+		if v.visit.Home.Office == home.id {
+			o.changeVisit(v, func() control.Event { return control.Confirm{} })
+		}
+	}
 }
 
 func (o *office) unmarshal(doc []byte, into any) {

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	grants  = 5 * time.Minute
+	brief   = 5 * time.Minute
 	longest = time.Hour
 	pause   = 30 * time.Second // of a phone whose REGISTER was refused or not answered
 )
@@ -31,11 +31,21 @@ type phone struct {
 	changes  int // grows with whatever is done with the phone
 	try      *attempt
 	next     *happening
-	since    time.Time // when it was plugged in or restarted there
-	refusal  roam.Refusal
+	asks     time.Duration // instead of what grant says
 }
 
 func (p *phone) leased() bool { return strings.HasPrefix(string(p.device), "mac:") }
+
+// grant is what p asks for: every other phone registers for an hour.
+func (p *phone) grant() time.Duration {
+	if p.asks != 0 {
+		return p.asks
+	}
+	if p.n%2 == 0 {
+		return longest
+	}
+	return brief
+}
 
 // flowAt is the way to p in that office.
 func (p *phone) flowAt(n int) roam.Flow {
@@ -83,10 +93,10 @@ func (w *world) plug(p *phone, at int, restarted, person bool) {
 		p.boots++
 		p.callID = fmt.Sprintf("%s.%d", p.name, p.boots)
 	}
-	p.at, p.since = at, w.now
+	p.at = at
 	p.changed()
 	w.log("phone %s (%q) at %s: plugged in, call %s", p.name, p.device, officeID(at), p.callID)
-	w.register(p, grants, person)
+	w.register(p, p.grant(), person)
 }
 
 func (p *phone) changed() {
@@ -108,7 +118,7 @@ func (p *phone) later(w *world, d time.Duration, label string) {
 	if p.next != nil {
 		p.next.fn = nil
 	}
-	p.next = w.after(nil, d, "phone: "+label, func() { w.register(p, grants, false) })
+	p.next = w.after(nil, d, "phone: "+label, func() { w.register(p, p.grant(), false) })
 }
 
 // request brings a to its office.
@@ -123,7 +133,7 @@ func (o *office) registers(was *attempt) {
 	a := &copied
 	a.boot, a.served, a.lives = o.boot, false, time.Time{}
 	for _, c := range o.bound(a.phone) {
-		if c.Live(o.now) {
+		if c.Live(o.now) && !o.busy(a.phone) { // what a change under way has bound may be taken back (strict)
 			a.served, a.lives = true, c.Until
 		}
 	}
@@ -173,6 +183,14 @@ func (o *office) bound(p *phone) (cs []control.Contact) {
 	return cs
 }
 
+// busy says that a change of p's user is under way here.
+func (o *office) busy(p *phone) bool {
+	if s := o.subscriber(p.user.id); s != nil && s.home.Busy() {
+		return true
+	}
+	return slices.ContainsFunc(o.visitors, func(v *visitor) bool { return v.visit.User == p.user.id && v.visit.Busy() })
+}
+
 // serves says that p is registered here.
 func (o *office) serves(p *phone) bool {
 	return slices.ContainsFunc(o.bound(p), func(c control.Contact) bool { return c.Live(o.now) })
@@ -192,7 +210,7 @@ func (p *phone) answered(w *world, a *attempt, why roam.Refusal, grant time.Dura
 	if p.try == nil || p.try.cseq != a.cseq || p.at < 0 {
 		return
 	}
-	p.try, p.refusal = nil, why
+	p.try = nil
 	switch {
 	case why == roam.OK && a.grant > 0:
 		p.later(w, max(grant/2, time.Second), "refresh")
@@ -201,6 +219,31 @@ func (p *phone) answered(w *world, a *attempt, why roam.Refusal, grant time.Dura
 		p.later(w, 10*time.Millisecond, "another nonce")
 	default:
 		p.later(w, pause, "again")
+	}
+}
+
+// refreshes has every phone that is on refresh, as it will sooner or later, within a minute.
+func (w *world) refreshes() {
+	for i, u := range w.users {
+		for _, p := range u.phones {
+			if p.at >= 0 && p.try == nil {
+				p.later(w, time.Duration(i%60)*time.Second, "refresh")
+			}
+		}
+	}
+}
+
+// notice has the softswitches notice which phones are off (M12). Those that are elsewhere are not noticed, for they are for the
+// supersedes, unless they have no name: a REGISTER of theirs that was late may have taken the user from where they are.
+func (w *world) notice() {
+	for _, u := range w.users {
+		for _, p := range u.phones {
+			for _, o := range w.offices {
+				if (p.at < 0 || p.at != o.n && p.device == "") && len(o.bound(p)) > 0 {
+					o.silent(p)
+				}
+			}
+		}
 	}
 }
 

@@ -37,8 +37,19 @@ func (o *office) registerOther(a *attempt, reply func(control.Answer)) {
 	if a.device == "" { // a phone may leave its name out when it goes
 		a.device = o.deviceOf(a)
 	}
-	q := control.Inquiry{User: a.phone.user.id}
 	r := a.register()
+	v := o.visitor(a.phone.user.id, a.device)
+	if v != nil && v.visit.Renews(o.now, &r) {
+		r.Tx = o.hold(reply)
+		o.renewals[r.Tx] = a
+		o.stepVisit(v, control.Renew{Register: r, Silence: o.silence.Silence})
+		return
+	}
+	if v != nil && v.visit.Repeats(o.now, &r) {
+		reply(control.Answer{Grant: a.grant})
+		return
+	}
+	q := control.Inquiry{User: a.phone.user.id}
 	r.Tx = o.hold(reply)
 	var step func(control.Event)
 	step = func(ev control.Event) {
@@ -113,7 +124,7 @@ func (o *office) known(a *attempt) control.Queried {
 		!slices.ContainsFunc(v.visit.Contacts, func(c control.Contact) bool { return c.Target.Flow == a.flow() }) {
 		return control.Queried{Why: roam.HomeSilent}
 	}
-	return control.Queried{Ticket: v.visit.Ticket, Profile: v.visit.Profile}
+	return control.Queried{Ticket: v.visit.Ticket, Profile: v.visit.Profile, Silent: true}
 }
 
 func (o *office) changeVisit(v *visitor, ev func() control.Event) bool {
@@ -130,6 +141,9 @@ func (o *office) stepVisit(v *visitor, ev control.Event) {
 	v.visit, out = v.visit.Step(o.now, ev, nil)
 	if s, is := ev.(control.Superseded); is {
 		o.olderNotice(&was, &v.visit, &s, out)
+	}
+	if l, is := ev.(control.Legal); is && !was.Busy() {
+		o.olderTicket(&was, &l, out)
 	}
 	for _, a := range out {
 		o.doVisit(v, a)
@@ -155,6 +169,8 @@ func (o *office) doVisit(v *visitor, a control.Action) {
 		o.log("%s: releases visitor %q of %s", o.id, a.Device, a.User)
 	case control.Record:
 		o.record(v, a)
+	case control.Renewal:
+		o.renewal(v, a)
 	case control.SaveVisit:
 		v.turn.drift = false
 		o.saveVisit(v, a.Stay, func(err error) { o.stepVisit(v, control.Saved{Err: err}) })
@@ -195,17 +211,51 @@ func (o *office) saveVisit(v *visitor, s control.Stay, done func(error)) {
 // record is the registration message (160) and home's answer (170).
 func (o *office) record(v *visitor, a control.Record) {
 	home := o.office(roam.OfficeID(a.At))
-	m := control.Registration{Ticket: a.Ticket, Switch: "sip:" + string(o.id), Registrar: string(o.id), Contact: control.Contact{
-		Target: roam.Target{URI: "sip:" + string(v.visit.Device) + "@" + string(o.id), Q: 1000}, CallID: a.CallID, Grant: a.Grant.Round(time.Second)}}
+	m := o.message(v, a)
 	o.log("%s: registration message for %q of %s by %d, %v", o.id, v.visit.Device, v.visit.User, a.Ticket.Epoch, a.Grant)
 	ask(o, home.n, homeAfter, "registration message", func(reply func(control.Answer)) { home.recordVisit(m, reply) },
 		func(got control.Answer, err error) {
-			ev := control.Recorded{Why: got.Why, Location: got.Location, Grant: got.Grant}
+			ev := control.Recorded{Why: got.Why, Location: got.Location, Grant: got.Grant, Held: got.Held, Confirms: a.Confirms}
 			if err != nil {
 				ev.Why = roam.HomeSilent
 			}
 			o.stepVisit(v, ev)
 		})
+}
+
+// message is the registration message for v.
+func (o *office) message(v *visitor, a control.Record) control.Registration {
+	return control.Registration{Ticket: a.Ticket, Switch: "sip:" + string(o.id), Registrar: string(o.id), Contact: control.Contact{
+		Target: roam.Target{URI: "sip:" + string(v.visit.Device) + "@" + string(o.id), Q: 1000}, CallID: a.CallID, Grant: a.Grant.Round(time.Second)}}
+}
+
+// renewal is the refresh of a visitor in one message: home checks the phone's credentials and records.
+func (o *office) renewal(v *visitor, act control.Renewal) {
+	a := o.renewals[act.Tx]
+	delete(o.renewals, act.Tx)
+	home := o.office(roam.OfficeID(act.At))
+	ask(o, home.n, homeAfter, "renewal", func(reply func(control.Renewed)) {
+		q := home.identify(o, a)
+		if q.Why != roam.OK {
+			reply(control.Renewed{Why: q.Why})
+			return
+		}
+		m := o.message(v, act.Record)
+		m.Ticket = q.Ticket
+		home.recordVisit(m, func(got control.Answer) {
+			reply(control.Renewed{Why: got.Why, Ticket: q.Ticket, Profile: q.Profile, Location: got.Location, Grant: got.Grant, Held: got.Held})
+		})
+	}, func(got control.Renewed, err error) {
+		switch {
+		case err != nil:
+			k := o.known(a)
+			got = control.Renewed{Why: k.Why, Silent: k.Silent}
+		case got.Why != roam.OK:
+			o.answer(control.Answer{Tx: act.Tx, Why: got.Why})
+			got = control.Renewed{Passed: true}
+		}
+		o.stepVisit(v, got)
+	})
 }
 
 // superseded is the notice that a visitor's device is elsewhere (260, 480).
@@ -229,13 +279,13 @@ func (o *office) silent(p *phone) {
 	if s := o.subscriber(p.user.id); s != nil {
 		for _, at := range slices.Clone(s.home.At) {
 			if at.Office == o.id && slices.ContainsFunc(at.Contacts, on) {
-				o.change(s, func() control.Event { return control.Offline{Device: at.Device, Next: o.draw()} })
+				o.change(s, func() control.Event { return control.Offline{Device: at.Device, Flow: p.flowAt(o.n), Next: o.draw()} })
 			}
 		}
 	}
 	for _, v := range slices.Clone(o.visitors) {
 		if v.visit.User == p.user.id && slices.ContainsFunc(v.visit.Contacts, on) {
-			o.changeVisit(v, func() control.Event { return control.Offline{Device: v.visit.Device} })
+			o.changeVisit(v, func() control.Event { return control.Offline{Device: v.visit.Device, Flow: p.flowAt(o.n)} })
 		}
 	}
 }

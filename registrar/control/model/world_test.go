@@ -3,6 +3,7 @@ package model
 import (
 	"container/heap"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ type world struct {
 	net
 	disturbed time.Time // when the last fault was, or ended
 	stats     stats
+	onMove    func(roam.UserID, roam.OfficeID)
 	trace     []line
 }
 
@@ -52,6 +54,11 @@ type user struct {
 
 // idle says that nothing has ever been done with the user.
 func (u *user) idle() bool { return u.changes == 0 }
+
+// on says that one of u's phones is plugged in at o.
+func (u *user) on(o *office) bool {
+	return slices.ContainsFunc(u.phones, func(p *phone) bool { return p.at == o.n })
+}
 
 // policy is what differs from office to office.
 type policy struct{ many, strict, quiet, refuse, known bool }

@@ -53,8 +53,8 @@ func TestFlowsCaptured(t *testing.T) {
 			keys := filepath.Join(t.TempDir(), "keys")
 			t.Setenv("SSLKEYLOGFILE", keys)
 			redisServer(t, "6391")
-			startOffices(t, "6391")
-			c := startCapture(t)
+			c := startCapture(t) // first: it must see the handshakes that it is to decrypt
+			startOffices(t, "6391").acquainted()
 			then := play(t)
 			time.Sleep(lull)
 			from := time.Now()

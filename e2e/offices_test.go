@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,6 +51,19 @@ func startOffices(t *testing.T, redisPort string) *offices {
 
 func (o *offices) start(t *testing.T, name string) {
 	o.process[name] = start(t, "serve", "-c", filepath.Join(o.dir, name, "office.yaml"))
+}
+
+// acquainted waits until every office has told the others that it has started; what goes between them after that
+// is the test's doing.
+func (o *offices) acquainted() {
+	for name, p := range o.process {
+		eventually(p.t, 15*time.Second, name+" hears of the others", func() error {
+			if n := strings.Count(p.out.String(), `"event":"office.started"`); n < len(o.process)-1 {
+				return fmt.Errorf("of %d", n)
+			}
+			return nil
+		})
+	}
 }
 
 // TestThreeProcesses is the story of TestRoam with every office a process of its own and a real Redis.

@@ -1,6 +1,6 @@
 # make test    everything, with real phones        make check   vet, staticcheck, -race, cross-compiling
 # make build   ./siproam                           make fuzz    60 s a target       make bench   against Kamailio
-# make soak    histories of the model; floods, and 5,000 slow connections, beside good calls; every move with every fault at every step
+# make soak    histories of the model; floods, and 5,000 slow connections, beside good calls; what becomes of Redis; every move with every fault at every step
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/siproam/siproam/cli.Version=$(VERSION)
 PREFIX  ?= /usr/local
@@ -51,6 +51,7 @@ MODEL ?= 14400
 soak:
 	DUR=$(MODEL) scripts/soak-model
 	scripts/soak
+	scripts/soak-faults
 	scripts/soak-table
 
 install: build

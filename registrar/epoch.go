@@ -16,8 +16,27 @@ type epochs struct {
 	last, ceiling roam.Epoch
 }
 
-// issued has every epoch from now on be above e, which we have issued: our file may be older than that.
-func (s *Server) issued(e roam.Epoch) { s.epochs.last = max(s.epochs.last, e) }
+// issued has every epoch from now on be above that of t, which we have signed: our file may be older than that. It is, if
+// we signed it before this start and nothing so new is in it.
+func (s *Server) issued(t *roam.Ticket) {
+	signed := t.Until.Add(-s.ticketLife())
+	s.old = s.old || t.Epoch > s.newest && signed.Before(s.started)
+	s.epochs.last = max(s.epochs.last, t.Epoch)
+}
+
+// newestKnown is the newest epoch that our file knows.
+func (s *Server) newestKnown() (newest roam.Epoch) {
+	for _, u := range s.users {
+		newest = max(newest, u.home.Location.Epoch)
+		for i := range u.home.At {
+			newest = max(newest, u.home.At[i].Epoch)
+		}
+		for i := range u.home.Left {
+			newest = max(newest, u.home.Left[i].Epoch)
+		}
+	}
+	return newest
+}
 
 // draw is the next epoch. The ceiling is written before the row of any move that uses
 // it, since the store keeps the order.

@@ -87,7 +87,7 @@ func (s *Server) recordVisit(tx *transaction.Server, req *sip.Message, u *subscr
 		s.counted("visited", roam.NotAllowed, began)
 		return roam.NotAllowed
 	}
-	s.issued(t.Epoch)
+	s.issued(&t)
 	r, err := s.readMessage(req, u, n)
 	if err == nil && r.Contact.Grant > 0 {
 		err = s.lacking(string(u.home.User), n.device, u.home.Profile.Device.Compare(n.can, u.home.Profile.Declared))

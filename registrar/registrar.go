@@ -134,6 +134,8 @@ type Server struct {
 	rejoined  map[roam.OfficeID]*rejoining // see rejoin
 	started   time.Time
 	written   time.Time                      // our file, before this start
+	newest    roam.Epoch                     // that our file knew at this start
+	old       bool                           // we have signed tickets that it does not know
 	onStarted func(roam.OfficeID, time.Time) // never nil
 
 	onChanged func(roam.UserID) // likewise
@@ -216,6 +218,7 @@ func (s *Server) Reload(cfg Config) {
 func (s *Server) restore() {
 	now := s.loop.Now()
 	var ids []roam.Identity
+	s.newest = s.newestKnown()
 	for _, u := range s.users {
 		u.at = u.home.Location.Office
 		for _, a := range u.home.Restore(now, nil) {

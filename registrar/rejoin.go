@@ -33,7 +33,7 @@ const (
 	leastRepeat  = 2 * time.Millisecond
 	mostRepeat   = 10 * time.Millisecond
 	believeAfter = 40 * time.Second
-	startPause   = 2 * time.Second // until the next try to tell it; doubles to mostPause
+	startPause   = 250 * time.Millisecond // until the next try to tell it; doubles to mostPause
 	mostPause    = 30 * time.Second
 )
 
@@ -81,7 +81,7 @@ func (s *Server) rejoins(o roam.OfficeID) *rejoining {
 func (s *Server) tellStart(o roam.OfficeID) {
 	r := s.rejoins(o)
 	again := func() {
-		pause := min(startPause<<min(r.tries, 5), mostPause)
+		pause := min(startPause<<min(r.tries, 7), mostPause)
 		r.tries++
 		r.waiting = s.loop.After(pause, func() { s.tellStart(o) })
 	}

@@ -98,12 +98,24 @@ func TestRestoredHome(t *testing.T) {
 		inWorld(t, func(w *world) {
 			p := w.phone()
 			p.register()
-			old := w.offices["north"].backup()
+			old, inWest := w.offices["north"].backup(), time.Time{}
 			for _, o := range []roam.OfficeID{"west", "south"} {
 				if got := p.carry(o).register(); got != 200 {
 					t.Fatalf("at %s: got %d, want 200", o, got)
 				}
+				if o == "west" {
+					inWest = time.Now()
+					time.Sleep(10 * time.Minute) // clocks may differ by less
+				}
 			}
+			served := func(o roam.OfficeID, when time.Time, want bool, unsure error) {
+				t.Helper()
+				if got, err := w.offices["north"].reg.Served(context.Background(), alice, o, when); got != want || err != unsure {
+					t.Errorf("west served alice %v before: got %v, %v, want %v, %v", time.Since(when), got, err, want, unsure)
+				}
+			}
+			served("west", inWest, true, nil)
+			p.register()
 			w.agree("south")
 			before := w.epoch()
 			w.mu.Lock()
@@ -112,6 +124,7 @@ func TestRestoredHome(t *testing.T) {
 			w.offices["north"].restore(old)
 			w.sweeps("north")
 			if silent {
+				served("west", inWest, false, roam.TooBusy) // nobody has shown yet that the file is old
 				w.on("north", func(s *Server) {
 					line, _ := s.Line(alice)
 					if n := len(line.Targets); n != 2 || line.Targets[1].Office != "south" {
@@ -129,6 +142,8 @@ func TestRestoredHome(t *testing.T) {
 			}
 			time.Sleep(10 * time.Second)
 			w.agree("south")
+			served("west", inWest, true, nil) // who was there in the time that was lost says itself
+			served("west", time.Now(), false, map[bool]error{false: roam.TooBusy}[silent])
 			if after := w.epoch(); after < before {
 				t.Errorf("epoch went from %d back to %d", before, after)
 			}

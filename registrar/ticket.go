@@ -22,13 +22,18 @@ type ticketDoc struct {
 
 // sign gives t's proof. A ticket lives as long as a visit may go unrecorded, or be remembered.
 func (s *Server) sign(kind byte, t roam.Ticket) roam.Ticket {
-	t.Until = s.loop.Now().Add(s.office.Ticket).Truncate(time.Millisecond)
+	t.Until = s.loop.Now().Add(s.ticketLife()).Truncate(time.Millisecond)
 	b, err := json.Marshal(ticketDoc{docVersion, t})
 	if err != nil { // strings, numbers and a time: cannot be
 		panic("registrar: ticket: " + err.Error())
 	}
 	t.Proof = s.signer.Sign(kind, b, t.Until)
 	return t
+}
+
+// ticketLife is how long what we sign is good.
+func (s *Server) ticketLife() time.Duration {
+	return s.office.Ticket
 }
 
 // verify opens a proof that the owner of key has signed.

@@ -43,6 +43,12 @@ func (s *Store) heard(m any) {
 	switch m := m.(type) {
 	case *redis.Subscription:
 		s.ev.all = true
+		if s.ev.again && m.Kind == "subscribe" { // the connection had broken: R may have started anew with what it once had
+			s.since.Store(time.Now().UnixNano())
+			s.lose()
+			signal(s.work)
+		}
+		s.ev.again = true
 	case *redis.Message:
 		user, rest, _ := strings.Cut(m.Payload, " ")
 		epoch, _, _ := strings.Cut(rest, " ")

@@ -119,7 +119,7 @@ func (s *Store) mendReports(ctx context.Context) error {
 		}); err != nil || failed != nil {
 			return errors.Join(err, failed)
 		}
-		pause(ctx, time.Since(began), 0)
+		pause(ctx, time.Since(began), leastPace)
 	}
 	return nil
 }
@@ -145,7 +145,7 @@ func (s *Store) mendNames(ctx context.Context, all bool) error {
 			s.loop.Deliver(func() { s.untake(put, drop) })
 			return err
 		}
-		pause(ctx, time.Since(began), 0)
+		pause(ctx, time.Since(began), leastPace)
 	}
 }
 

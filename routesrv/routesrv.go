@@ -95,6 +95,7 @@ type Store struct {
 		users      map[roam.UserID]roam.Epoch
 		all        bool
 		posted     bool
+		again      bool // not the first subscription
 	}
 
 	lookups, stale *metric.Counter

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/siproam/siproam/registrar/control"
 	"github.com/siproam/siproam/roam"
@@ -98,6 +99,65 @@ func TestStrictRefused(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestStrictAlone: R does not answer the visited office, and answers home. A strict home says with its 200 that R has acknowledged the move, and
+// that is enough. One that is not has said its 200 before: the phone is refused, home is told that it is over with the epoch of that visit,
+// as soon as it can hear it, and nobody believes that she is there. Her next try goes well.
+func TestStrictAlone(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.strictly()
+		w.phone().carry("west").want(200)
+		w.agree("west")
+		w.r.deafTo("south")
+		p := w.phone().carry("south")
+		p.want(200)
+		if got := w.r.has(alice).Office; got != "south" {
+			t.Errorf("200, and R says %q", got)
+		}
+		p.want(200)
+		w.r.deafTo("")
+		w.agree("south")
+	})
+	for _, cut := range []bool{false, true} {
+		inWorld(t, func(w *world) {
+			w.on("south", func(s *Server) { cfg := s.cfg; cfg.Strict = true; s.Reload(cfg) })
+			w.phone().want(200)
+			w.agree("north")
+			w.r.deafTo("south")
+			if cut {
+				w.set(func() {
+					w.lose = func(_, to roam.OfficeID, m *sip.Message) bool {
+						expires, _ := m.Seconds(sip.Expires)
+						return message(m) && expires == 0
+					}
+				})
+			}
+			p := w.phone().carry("south")
+			p.want(503)
+			if cut {
+				settle(20 * time.Second)
+				w.on("south", func(s *Server) {
+					if s.here(alice) {
+						t.Error("served after a 503")
+					}
+				})
+				w.set(func() { w.lose = nil })
+				settle(20 * time.Second)
+			}
+			w.agree("")
+			w.r.deafTo("")
+			p.want(200)
+			w.agree("south")
+		})
+	}
+}
+
+// deafTo has R answer o's reports too late, "" nobody's.
+func (r *store3) deafTo(o roam.OfficeID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.muteTo = o
 }
 
 // TestStrictAway: with R known to be away a move is refused at once, before anything is written; a refresh goes on.

@@ -279,6 +279,7 @@ type store3 struct {
 	ids       map[string]roam.Identity
 	away      bool
 	mute      bool                            // takes a report, says nothing in time
+	muteTo    roam.OfficeID                   // likewise, but to this office only
 	lost      bool                            // with mute: does not even take it
 	dead      map[roam.OfficeID]bool          // gives no sign of life
 	asked     int                             // questions and reports: commands to Redis, at most
@@ -334,17 +335,17 @@ func (v *view) Report(user roam.UserID, at roam.Location, _ string, done func(ro
 	if at.Epoch == 0 {
 		at.Epoch = max(v.floor[user]+1, roam.Epoch(time.Now().UnixMicro()))
 	}
-	ok := !v.away && !(v.mute && v.lost) && (at.Epoch > v.floor[user] || at.Epoch == v.floor[user] && at.Office == v.at[user].Office)
+	mute := v.mute || v.muteTo == v.o.id
+	ok := !v.away && !(mute && v.lost) && (at.Epoch > v.floor[user] || at.Epoch == v.floor[user] && at.Office == v.at[user].Office)
 	if ok {
 		v.at[user], v.floor[user] = at, at.Epoch
 	}
 	now := v.at[user]
 	now.Epoch = v.floor[user]
 	var err error
-	if v.away || v.mute {
+	if v.away || mute {
 		now, err = roam.Location{}, roam.StoreAway
 	}
-	mute := v.mute
 	v.mu.Unlock()
 	v.w.note("%s reports %s %v", v.o.id, at.Office, ok)
 	if mute {

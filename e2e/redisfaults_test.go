@@ -222,6 +222,7 @@ func TestRedisFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	refreshing := newAgent(t, "udp", officeSIP["north"], "1006@north.example").online()
 	eventually(t, 20*time.Second, "Redis has all", func() error { return whole(places) })
 	faults := []struct {
 		name   string
@@ -272,8 +273,6 @@ func TestRedisFaults(t *testing.T) {
 		}
 		inOffice, cached, third := callAgain(erin, "sip:1003@north.example"), callAgain(bob, "sip:1001@north.example"), callAgain(dave, "sip:+15550001001@west.example")
 		time.Sleep(1500 * time.Millisecond)
-		refreshing := newAgent(t, "udp", officeSIP["north"], "1006@north.example")
-		refreshing.online()
 		refreshed, over := 0, make(chan struct{})
 		var wg sync.WaitGroup
 		wg.Go(func() {

@@ -34,6 +34,7 @@ type Call struct {
 	from    roam.OfficeID // the partner it came from; "": a phone here
 	epoch   roam.Epoch    // of the location the partner routed by
 	behind  behind
+	taken   bool          // home rang the callee's devices here and elsewhere, and one elsewhere has answered
 	dead    roam.OfficeID // an office that was not asked, since nobody answers there
 	subject string
 

@@ -111,6 +111,17 @@ func (c *Call) toCaller() []sip.Field {
 	return []sip.Field{{Name: sip.Allow, Value: allow}, {Name: sip.SessionID, Value: c.far + ";remote=" + c.session}}
 }
 
+// takenElsewhere says that a CANCEL is because another device of the callee's has answered (RFC 3326 3.1).
+func takenElsewhere(req *sip.Message) bool {
+	for v := range req.Values(sip.Reason) {
+		protocol, params, _ := strings.Cut(string(v), ";")
+		if cause, _ := sip.Params(params).Get("cause"); strings.EqualFold(strings.TrimSpace(protocol), "SIP") && cause == "200" {
+			return true
+		}
+	}
+	return false
+}
+
 // reasonOf is the Reason of a BYE or CANCEL as it may cross (RFC 3326): SIP and Q.850 causes.
 func reasonOf(req *sip.Message) string {
 	var kept []string

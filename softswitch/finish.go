@@ -46,6 +46,7 @@ func (c *Call) cancelled(e dialog.End) {
 		if end.reason = reasonOf(e.Req); end.reason == "" {
 			end.reason = "-"
 		}
+		c.taken = c.from != "" && takenElsewhere(e.Req)
 	} else {
 		end.by, end.why = "network", "lost"
 	}

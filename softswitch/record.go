@@ -22,6 +22,9 @@ func (c *Call) records(cdrs []roam.CDR, st media.State, end time.Time) []roam.CD
 	if len(c.diverted) > c.before {
 		cdrs = append(cdrs, c.forwarders(func(p *party, role string) roam.CDR { return c.record(p, role, st, end) })...)
 	}
+	if c.taken { // the office that has the call writes it: a user is charged for one
+		return cdrs
+	}
 	if c.local || c.kind == roam.Transit && len(c.diverted) == c.before {
 		cdrs = append(cdrs, c.record(&c.callee, "callee", st, end))
 	}

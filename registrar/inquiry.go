@@ -25,6 +25,7 @@ type inquiry struct {
 
 	learnt bool          // R was asked for domains we lacked
 	next   *challengeDoc // of home's 200
+	has    *roam.Ticket  // of a renewal: the visit's, which is good for long
 
 	token, mirror string // of a foreign home: the user part of our Contact there, and all of it
 	left          string // and the Contact there of the office that had the device
@@ -393,7 +394,12 @@ func (s *Server) welcome(in *inquiry, res *sip.Message) (q control.Queried, doc 
 	if !body(res, visitType, &doc) || doc.Version > docVersion {
 		return control.Queried{Why: roam.HomeSilent}, doc
 	}
-	t, ok := s.verify(s.keyOf(in), ticketKind, proof)
+	t, ok := roam.Ticket{}, false
+	if proof == "" && in.has != nil { // what we have is as good
+		t, ok = *in.has, true
+	} else {
+		t, ok = s.verify(s.keyOf(in), ticketKind, proof)
+	}
 	if !ok || t.User != doc.User || t.Home != in.home || t.Office != s.cfg.Card.Office || t.Device != in.r.Device {
 		s.log.Error().Str("event", "ticket.bad").Str("home", string(in.home)).Str("user", string(in.q.User)).Msg("home's ticket is not for this visit")
 		if c := s.cards[in.home]; c != nil {
@@ -428,6 +434,9 @@ func (s *Server) inquired(w *wait, in *inquiry, a control.Answer) error {
 		s.registered(w, in.q.User, in.home, &in.r)
 	}
 	if v := s.findVisitor(in.q.User, in.r.Device); v != nil && in.next != nil {
+		if in.has == nil || in.has.Proof != v.visit.Ticket.Proof { // a new one
+			v.fresh = s.loop.Now().Add(v.visit.Ticket.Until.Sub(s.loop.Now()) / 4)
+		}
 		v.nonces.take(s.loop.Now(), w.tx.Flow().Remote.Addr(), nonceOf(s.credentials(w.tx.Request(), sip.Authorization)), in.next)
 		s.call(v, in.aor)
 	}

@@ -89,6 +89,9 @@ func (s *Server) renewal(v *visitor, a control.Renewal) {
 		}
 		s.freshen(in.home)
 		network := s.network(in.r.Device, in.r.CallID, in.r.Person, a.Can) + s.from(in.tx.Flow().Remote.Addr())
+		if s.loop.Now().Before(v.fresh) {
+			network += ";ticket=" + strconv.FormatUint(uint64(v.visit.Ticket.Epoch), 10)
+		}
 		build := s.message(v, a.Record, network, sip.Field{Name: sip.RoamDigest, Value: "REGISTER;uri=" + sip.Quote(string(req.RequestURI()))},
 			sip.Field{Name: sip.Authorization, Value: string(value)})
 		s.askFor(in.by.Sub(s.loop.Now()), in.home, a.At, func(w *sip.Writer, _ *sip.Flow) error { return build(w) }, func(res *sip.Message, err error) {
@@ -112,6 +115,10 @@ func (s *Server) renewalAnswered(v *visitor, in *inquiry, value []byte, res *sip
 		s.passOn(in, value, res)
 		v.nonces.passed(s.loop.Now(), in.tx.Flow().Remote.Addr(), res)
 		return control.Renewed{Passed: true}
+	}
+	if s.loop.Now().Before(v.fresh) {
+		has := v.visit.Ticket
+		in.has = &has
 	}
 	q, doc := s.welcome(in, res)
 	if q.Why != roam.OK || doc.Location == nil {
@@ -155,7 +162,7 @@ func (s *Server) passOn(in *inquiry, value []byte, res *sip.Message) {
 func (s *Server) renewVisit(tx *transaction.Server, req *sip.Message, u *subscriber, n network) error {
 	began := s.loop.Now()
 	c, err := s.checked(req, u, n)
-	if err == nil && c.ticket.Proof == "" { // of another request's credentials no record comes
+	if err == nil && c.ticket.User == "" { // of another request's credentials no record comes
 		err = roam.BadRequest
 	}
 	var r control.Registration

@@ -407,3 +407,40 @@ func TestRenewalAfterRestarts(t *testing.T) {
 		})
 	}
 }
+
+// TestTicketIsKept: home signs another ticket for a refresh when a quarter of the life of the last is over, not each time; it is good for
+// most of a day at any time, and still ends the visit when the phone goes on.
+func TestTicketIsKept(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for id := range w.offices {
+			w.on(id, func(s *Server) { c := s.cfg; c.HomeSilent.ResendFor = roam.Duration(24 * time.Hour); s.Reload(c) })
+		}
+		p := w.phone().carry("south")
+		p.want(200)
+		signed, refreshes := 0, 0
+		w.set(func() {
+			w.lose = func(from, _ roam.OfficeID, m *sip.Message) bool {
+				if from == "north" && m.Status() == 200 && m.Value(sip.RoamTicket) != nil {
+					signed++
+				}
+				return false
+			}
+		})
+		for range 24 * 15 {
+			settle(240 * time.Second)
+			p.want(200)
+			refreshes++
+			w.on("south", func(s *Server) {
+				if left := s.visitorOf(alice).visit.Ticket.Until.Sub(s.loop.Now()); left < 17*time.Hour {
+					t.Fatalf("the ticket is good for %v", left)
+				}
+			})
+		}
+		if signed < 3 || signed > 5 {
+			t.Errorf("%d refreshes in a day brought %d tickets, want 4", refreshes, signed)
+		}
+		w.agree("south")
+		p.carry("west").want(200)
+		w.agree("west")
+	})
+}

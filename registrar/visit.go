@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"slices"
+	"time"
 
 	"github.com/siproam/siproam/registrar/control"
 	"github.com/siproam/siproam/roam"
@@ -26,6 +27,7 @@ type visitor struct {
 	known  string        // token, as in Server.mirrored
 	aor    sip.AOR       // as in Server.called
 	nonces nonces
+	fresh  time.Time // until then home need not sign another ticket for a refresh: most of its life is left
 }
 
 func (v *visitor) user() roam.UserID { return v.visit.User }

@@ -94,6 +94,12 @@ func whyLines(st *office.Standing, x *office.Explanation, clock func(time.Time) 
 		if c := at.Can; c != nil && !st.Visitor {
 			lines = append(lines, "the device there "+abilities(c))
 		}
+		if at.Speaks != nil {
+			lines = append(lines, string(at.Office)+" "+attributes(at.Speaks))
+		}
+		if len(at.Lacks) > 0 {
+			lines = append(lines, string(at.Office)+" does not perform: "+strings.Join(at.Lacks, ", "))
+		}
 	}
 	if st.Gone != nil {
 		lines = append(lines, holder+": left; calls are redirected until "+clock(*st.Gone))
@@ -117,6 +123,26 @@ func abilities(c *roam.Abilities) string {
 	}
 	if c.Transport != roam.NoTransport {
 		s = append([]string{"came by " + c.Transport.Word()}, s...)
+	}
+	return strings.Join(s, ", ")
+}
+
+// attributes is what an office says of itself.
+func attributes(a *roam.Attributes) string {
+	s := []string{"is " + a.Software}
+	for _, one := range []struct {
+		key  string
+		list []string
+	}{{"speaks", a.Transports}, {"carries", a.Methods}, {"codecs", a.Codecs}, {"performs", a.Services}} {
+		if len(one.list) > 0 {
+			s = append(s, one.key+" "+strings.Join(one.list, " "))
+		}
+	}
+	if a.CallsMax > 0 {
+		s = append(s, fmt.Sprintf("at most %d calls", a.CallsMax))
+	}
+	if a.MessageMax > 0 {
+		s = append(s, fmt.Sprintf("messages of at most %d octets", a.MessageMax))
 	}
 	return strings.Join(s, ", ")
 }

@@ -1,6 +1,9 @@
 package media
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // statics is the payload types that need no rtpmap (RFC 3551 6).
 var statics = map[uint8]payload{
@@ -23,6 +26,22 @@ func static(number uint8) payload {
 // speech says that p carries sound, neither key presses nor comfort noise.
 func (p payload) speech() bool {
 	return p.name != "" && !strings.EqualFold(p.name, "telephone-event") && !strings.EqualFold(p.name, "CN")
+}
+
+// Codecs is the names of what carries sound in an SDP body, each once; none when there is nothing to be read in it.
+func Codecs(sdp []byte) (names []string) {
+	d, err := parse(sdp)
+	if err != nil {
+		return nil
+	}
+	for _, s := range d.streams {
+		for _, p := range s.payloads {
+			if s.media == "audio" && p.speech() && !slices.Contains(names, p.name) {
+				names = append(names, p.name)
+			}
+		}
+	}
+	return names
 }
 
 // codec is what the last answer chose: the first codec of the newer body that the older one

@@ -33,6 +33,8 @@ type Config struct {
 	Idle       roam.Duration `yaml:"idle"`         // a call without RTP and RTCP for so long is silent; 60s
 	IdleOnHold roam.Duration `yaml:"idle_on_hold"` // the same while any direction is held; 30m
 
+	Codecs []string `yaml:"codecs"` // of calls with other offices, one at least must be offered: [PCMA, PCMU]; none: any
+
 	Addr          netip.Addr     `yaml:"-"` // address bound, and told to local networks; unspecified: of each leg the one its flow came to; invalid: 127.0.0.1
 	Advertise     netip.Addr     `yaml:"-"` // told to anyone else; invalid: Addr
 	LocalNetworks []netip.Prefix `yaml:"-"`

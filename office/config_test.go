@@ -67,7 +67,7 @@ uri: "sip:sip.south.example:5067;transport=tls"
 advertise: 203.0.113.20
 local_networks: [10.2.0.0/16]
 overload: {source: {per_second: 500, burst: 2000}, registered: {per_second: 1000, burst: 4000}, exempt: [127.0.0.0/8]}
-media: {ports: 20000-20999, dscp: 46, idle: 60s, idle_on_hold: 30m}
+media: {ports: 20000-20999, dscp: 46, idle: 60s, idle_on_hold: 30m, codecs: [PCMA, opus]}
 numbers:
   country: "1"
   international: "011"

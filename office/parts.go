@@ -22,6 +22,12 @@ const signallingDSCP = 24
 // attributes are the inter-office protocols and attributes of our softswitch, told in the office card (M11).
 var attributes = []string{"sip;transport=tls", "rtp", "srtp-end-to-end", "profile=1", "cdr=1"}
 
+// speaks is the same for programs, with our limits.
+func speaks(cfg *Config) *roam.Attributes {
+	return &roam.Attributes{Software: "siproam", Transports: []string{"tls"}, Methods: []string{"INFO", "MESSAGE", "UPDATE"}, Codecs: cfg.Media.Codecs,
+		Services: roam.Known, MessageMax: sip.MaxMessage, CallsMax: cfg.Capacity.Calls}
+}
+
 // isEmergency says that a Request-URI is that of an emergency call (RFC 5031, or a number of ours). It is asked when there is too
 // much to do, by the transport's readers.
 func (o *Office) isEmergency(uri []byte) bool {
@@ -50,6 +56,8 @@ func card(cfg Config) roam.Card {
 		c.Switch = "sip:" + cfg.Domain
 		c.Registrar = c.Switch
 	}
+	c.Speaks, c.Ranges = speaks(&cfg), plan.Ranges(&cfg.Numbers)
+	c.Rev = c.Revision()
 	return c
 }
 

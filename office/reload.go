@@ -74,6 +74,7 @@ func (o *Office) Reload(ctx context.Context, cfg Config) (kept []string, err err
 		}
 		if o.sw != nil {
 			o.sw.Reload(o.switchConfig(cfg))
+			o.routes.Announce(card)
 		}
 	}); err != nil {
 		return nil, fmt.Errorf("reload: %w", err)

@@ -47,6 +47,7 @@ func (o *Office) allInOne(cfg Config, names []string, card roam.Card) (err error
 	m := transaction.NewMux(supported)
 	handle(m, o.reg, "", sip.REGISTER, sip.OPTIONS)
 	o.registrarNotices(m)
+	o.sw.Knows(o.reg)
 	o.serveCalls(m, o.reg)
 	return nil
 }

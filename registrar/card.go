@@ -88,7 +88,7 @@ func (s *Server) card(o roam.OfficeID, done func(roam.Card, error)) {
 	}
 	s.askCard(o, "", func(card roam.Card, err error) {
 		if err == nil {
-			c.card, c.known, c.at = card, true, s.loop.Now()
+			s.takeCard(card)
 		} else if c.known { // better than nothing: addresses seldom change
 			card, err = c.card, nil
 		}

@@ -27,7 +27,9 @@ func TestDocuments(t *testing.T) {
 	contact := control.Contact{Target: roam.Target{URI: "sip:1001@198.51.100.7:40001", Route: []string{"<sip:edge.example;lr>"}, Flow: flow, Q: 1000, Device: "urn:uuid:a", Agent: "test"},
 		RegID: 1, CallID: "c", CSeq: 2, Grant: 300 * time.Second,
 		Can: &roam.Abilities{Transport: roam.TCP, Require: []string{"outbound"}, Supported: []string{"outbound", "path"}, Methods: []string{"INVITE"}}}
-	card := roam.Card{Version: 1, Office: "north", Domains: []string{"north.example"}, Switch: partnerURI("north"), Registrar: partnerURI("north"), Key: []byte{1, 2}}
+	card := roam.Card{Version: 1, Office: "north", Domains: []string{"north.example"}, Switch: partnerURI("north"), Registrar: partnerURI("north"), Key: []byte{1, 2},
+		Rev: "7c1f0e9a44d2b6e3", Ranges: []string{"+15550001xxx"}, Speaks: &roam.Attributes{Software: "siproam", Transports: []string{"tls"}, Methods: []string{"INFO"},
+			Codecs: []string{"PCMA"}, Services: []string{"bar"}, MessageMax: 65535, CallsMax: 100}}
 	ticket := roam.Ticket{User: alice, Device: "urn:uuid:a", Office: "south", Home: "north", Epoch: 1795360442000000, Until: since.Add(24 * time.Hour)}
 	profile := &roam.Profile{Version: 1, Name: "alice", Number: "+15550001001", Short: "1001", Class: "staff", Calls: 2, Dial: &roam.Numbers{Country: "1", Extensions: map[string]string{"1xxx": "+15550001xxx"}},
 		Bar: []string{"+1900"}, Allow: []string{"+19005"}, Forward: &roam.Forward{Busy: "+15550002001", After: 15, Unknown: map[string]json.RawMessage{"fax": []byte(`"+1"`)}},

@@ -33,7 +33,9 @@ type StayAt struct {
 	Ticket      time.Time     `json:"ticket,omitzero"`      // of a visitor: home's word is good until then
 	Provisional time.Time     `json:"provisional,omitzero"` // home has checked but not recorded the visit (M9): until when we repeat it
 
-	Can *roam.Abilities `json:"can,omitempty"` // of the device, as it said last
+	Can    *roam.Abilities  `json:"can,omitempty"`    // of the device, as it said last
+	Speaks *roam.Attributes `json:"speaks,omitempty"` // at home, of a device elsewhere: the office there
+	Lacks  []string         `json:"lacks,omitempty"`  // and which services of the profile it does not perform
 }
 
 // Standing says why the state of user is what it is; roam.NoSuchUser for somebody who is neither
@@ -57,6 +59,10 @@ func (s *Server) stands(u *subscriber) Standing {
 	a := Standing{Home: s.cfg.Card.Office, Profile: u.home.Profile}
 	for _, p := range u.home.At {
 		a.Stays = append(a.Stays, StayAt{Device: p.Device, Office: p.Office, Epoch: p.Epoch, Until: lastUntil(p.Contacts), Agreement: s.agreement(u, p.Office), Can: canOf(p.Contacts)})
+		if c, found := s.OfficeCard(p.Office); found && p.Office != s.cfg.Card.Office {
+			last := &a.Stays[len(a.Stays)-1]
+			last.Speaks, last.Lacks = c.Speaks, c.Speaks.Lacks(a.Profile)
+		}
 	}
 	for _, d := range u.home.Owed {
 		a.Owed = append(a.Owed, d.To)

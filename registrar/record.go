@@ -131,6 +131,8 @@ func (s *Server) readMessage(req *sip.Message, u *subscriber, n network) (r cont
 	if !body(req, officeType, &card) || card.Office != n.office || card.Version > docVersion {
 		return r, roam.BadRequest
 	}
+	card.Foreign = false
+	s.takeCard(card)
 	a, err := sip.ParseAddress(req.Value(sip.Contact))
 	if err != nil || a.Star {
 		return r, roam.BadRequest

@@ -208,7 +208,7 @@ func (s *Server) configure(cfg Config) {
 func (s *Server) Reload(cfg Config) {
 	numbering := s.cfg.Numbers
 	s.configure(cfg)
-	s.cards = map[roam.OfficeID]*cached{}
+	s.stale()
 	if !reflect.DeepEqual(numbering, cfg.Numbers) {
 		s.tellProfiles()
 	}
@@ -239,6 +239,7 @@ func (s *Server) restore() {
 	}
 	s.router.Publish(ids, nil)
 	s.neighbours()
+	s.watch()
 	s.rejoin()
 }
 

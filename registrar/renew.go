@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +40,10 @@ func (s *Server) renew(tx *transaction.Server, req *sip.Message, in *inquiry) (t
 	}
 	in.by = began.Add(s.silent(in.home).After.D())
 	if err := s.agreed(in, v.user(), in.home); err != nil {
+		s.counted("refresh", err, began)
+		return true, err
+	}
+	if err := s.receives(in, cmp.Or(v.visit.Profile, &roam.Profile{})); err != nil {
 		s.counted("refresh", err, began)
 		return true, err
 	}

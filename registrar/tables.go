@@ -23,6 +23,8 @@ CREATE TABLE registrar_keys (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, 
 CREATE VIEW bindings AS
  SELECT h.user, a.value->>'device' device, a.value->>'office' office, c.value->>'target'->>'uri' contact, c.value->>'grant'/1000000000 granted_s
  FROM homes h, json_each(h.doc, '$.at') a, json_each(a.value, '$.contacts') c;
+`, `
+CREATE TABLE offices (office TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
 `}}
 
 const (
@@ -32,6 +34,8 @@ const (
 	dropHome    = `DELETE FROM homes WHERE user = ?`
 	putVisit    = `INSERT INTO visits VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET doc = excluded.doc`
 	dropVisit   = `DELETE FROM visits WHERE user = ? AND device = ?`
+	putOffice   = `INSERT INTO offices VALUES (?, ?) ON CONFLICT DO UPDATE SET doc = excluded.doc`
+	dropOffice  = `DELETE FROM offices WHERE office = ?`
 	putKey      = `INSERT INTO registrar_keys VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`
 	ceilingKey  = "epoch ceiling"
 	seedKey     = "ticket seed"
@@ -105,6 +109,9 @@ func (s *Server) load(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
+		return err
+	}
+	if err := each(ctx, s.file, `SELECT office, doc FROM offices`, s.loadCard); err != nil {
 		return err
 	}
 	return each(ctx, s.file, `SELECT user, device, doc FROM visits`, s.loadVisit)

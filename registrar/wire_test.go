@@ -278,11 +278,13 @@ type store3 struct {
 	floor     map[roam.UserID]roam.Epoch
 	ids       map[string]roam.Identity
 	away      bool
-	mute      bool                            // takes a report, says nothing in time
-	muteTo    roam.OfficeID                   // likewise, but to this office only
-	lost      bool                            // with mute: does not even take it
-	dead      map[roam.OfficeID]bool          // gives no sign of life
-	asked     int                             // questions and reports: commands to Redis, at most
+	mute      bool                     // takes a report, says nothing in time
+	muteTo    roam.OfficeID            // likewise, but to this office only
+	lost      bool                     // with mute: does not even take it
+	dead      map[roam.OfficeID]bool   // gives no sign of life
+	asked     int                      // questions and reports: commands to Redis, at most
+	revs      map[roam.OfficeID]string // of cards
+	ranges    map[roam.OfficeID][]string
 	ambiguous string                          // an extension that several offices have
 	lies      map[roam.OfficeID]roam.OfficeID // says the one is where the other is
 }
@@ -368,10 +370,10 @@ func (v *view) Publish(ids, gone []roam.Identity) {
 
 func (v *view) Peer(o roam.OfficeID, done func(roam.Peer, error)) {
 	v.mu.Lock()
-	at, alive := cmp.Or(v.lies[o], o), !v.dead[o]
+	at, alive, rev, ranges := cmp.Or(v.lies[o], o), !v.dead[o], v.revs[o], v.ranges[o]
 	v.mu.Unlock()
 	v.o.loop.Later(func() {
-		done(roam.Peer{Office: o, Domains: []string{string(o) + ".example"}, Switch: partnerURI(at), Registrar: partnerURI(at), Alive: alive}, nil)
+		done(roam.Peer{Office: o, Domains: []string{string(o) + ".example"}, Switch: partnerURI(at), Registrar: partnerURI(at), Rev: rev, Ranges: ranges, Alive: alive}, nil)
 	})
 }
 

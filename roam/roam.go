@@ -60,17 +60,22 @@ type Ticket struct {
 
 // Card is what an office says of itself (130, 330-340).
 type Card struct {
-	Version   int       `json:"v"`
-	Office    OfficeID  `json:"office"`
-	Domains   []string  `json:"domains"`
-	Switch    string    `json:"softswitch"` // SIP URI
-	Registrar string    `json:"registrar"`  // SIP URI
-	Abilities []string  `json:"attributes,omitempty"`
-	Key       []byte    `json:"key,omitempty"`     // Ed25519 public key, checks tickets and sig
-	Visitor   *Location `json:"visitor,omitempty"` // of the user asked about, where he was a visitor: a hint
-	Home      *Card     `json:"home,omitempty"`    // of that visitor: his home office, as we know it
-	Foreign   bool      `json:"foreign,omitempty"` // no siproam: what is known of it is our own configuration
-	Mirrors   []Mirror  `json:"mirrors,omitempty"` // of that visitor, whose home is foreign
+	Version   int      `json:"v"`
+	Office    OfficeID `json:"office"`
+	Domains   []string `json:"domains"`
+	Switch    string   `json:"softswitch"` // SIP URI
+	Registrar string   `json:"registrar"`  // SIP URI
+	Abilities []string `json:"attributes,omitempty"`
+
+	Rev    string      `json:"rev,omitempty"`    // changes with the card; see Revision
+	Speaks *Attributes `json:"speaks,omitempty"` // with other offices
+	Ranges []string    `json:"ranges,omitempty"` // of numbers whose users are its own: "+15550001xxx"
+
+	Key     []byte    `json:"key,omitempty"`     // Ed25519 public key, checks tickets and sig
+	Visitor *Location `json:"visitor,omitempty"` // of the user asked about, where he was a visitor: a hint
+	Home    *Card     `json:"home,omitempty"`    // of that visitor: his home office, as we know it
+	Foreign bool      `json:"foreign,omitempty"` // no siproam: what is known of it is our own configuration
+	Mirrors []Mirror  `json:"mirrors,omitempty"` // of that visitor, whose home is foreign
 }
 
 // Transport is a SIP transport.
@@ -125,6 +130,7 @@ type Numbers struct {
 	Extensions    map[string]string   `json:"extensions,omitempty" yaml:"extensions"`       // "2xxx": "+15550002xxx"
 	Emergency     []string            `json:"emergency,omitempty" yaml:"emergency"`
 	OtherOffices  map[string]OfficeID `json:"other_offices,omitempty" yaml:"other_offices"` // "1xxx": north
+	Ranges        []string            `json:"-" yaml:"ranges"`                              // numbers whose users are this office's: "+15550002xxx"; none: those of extensions
 }
 
 // Line is what the softswitch serves: one user here with profile and targets,
@@ -206,6 +212,8 @@ type Peer struct {
 	Switch    string   `json:"softswitch"` // SIP URI of a living softswitch, or the last known
 	Registrar string   `json:"registrar"`
 	Alive     bool     `json:"alive"`
+	Rev       string   `json:"rev,omitempty"`    // of its card
+	Ranges    []string `json:"ranges,omitempty"` // of numbers, as in its card
 }
 
 // Duration is a time.Duration that YAML, JSON and people write as "60s" or "5m".

@@ -16,6 +16,8 @@ import (
 type office struct {
 	id        roam.OfficeID
 	domains   []string
+	ranges    []string
+	rev       string
 	registrar string
 	switches  []softswitch
 	judged    bool // R was reachable long enough for a missing sign of life to count
@@ -41,7 +43,7 @@ func (o *office) gone(uri string, dead func(softswitch) bool) bool {
 
 // peer is o for others: the first softswitch that is not dead, else the first.
 func (o *office) peer(dead func(softswitch) bool) roam.Peer {
-	p := roam.Peer{Office: o.id, Domains: o.domains, Registrar: o.registrar, Alive: !o.judged && len(o.switches) == 0}
+	p := roam.Peer{Office: o.id, Domains: o.domains, Ranges: o.ranges, Rev: o.rev, Registrar: o.registrar, Alive: !o.judged && len(o.switches) == 0}
 	for i, w := range o.switches {
 		lives := !dead(w)
 		if i == 0 || lives && !p.Alive {
@@ -135,7 +137,7 @@ func (s *Store) fetchOffice(ctx context.Context, id roam.OfficeID) (*office, err
 	if err != nil || len(f) == 0 {
 		return nil, err
 	}
-	o := &office{id: id, domains: strings.Fields(f["domains"]), registrar: f["registrars"], switches: readSwitches(f["softswitches"])}
+	o := &office{id: id, domains: strings.Fields(f["domains"]), ranges: strings.Fields(f["ranges"]), rev: f["rev"], registrar: f["registrars"], switches: readSwitches(f["softswitches"])}
 	since := s.since.Load()
 	o.judged = since != 0 && time.Since(time.Unix(0, since)) > signOfLife
 	lives := make([]*redis.MapStringStringCmd, len(o.switches))
@@ -190,8 +192,9 @@ func (s *Store) renew(ctx context.Context, first bool) (done bool) {
 		s.lose()
 		signal(s.work)
 	}
-	if others := readSwitches(card.Val()); first || !s.registrarOnly() && !slices.Contains(others, listed) {
+	if others := readSwitches(card.Val()); s.anew.Swap(false) || first || !s.registrarOnly() && !slices.Contains(others, listed) {
 		if err := s.publishCard(ctx, others); err != nil {
+			s.anew.Store(true)
 			s.refuse(err)
 			return false
 		}
@@ -220,14 +223,21 @@ func (s *Store) publishCard(ctx context.Context, others []softswitch) error {
 	if !s.registrarOnly() {
 		words = append(words, s.node+"="+s.here.Switch)
 	}
-	h := s.here
+	h := s.card.Load()
 	key := officeKey(h.Office)
 	pipe := s.client.Pipeline()
 	pipe.HSet(ctx, key, "ver", h.Version, "softswitches", strings.Join(words, " "), "registrars", h.Registrar,
-		"domains", strings.Join(h.Domains, " "), "attributes", strings.Join(h.Abilities, " "))
+		"domains", strings.Join(h.Domains, " "), "attributes", strings.Join(h.Abilities, " "), "ranges", strings.Join(h.Ranges, " "), "rev", h.Rev)
 	pipe.Expire(ctx, key, officeTTL)
 	_, err := pipe.Exec(ctx)
 	return err
+}
+
+// Announce makes card our office's from now on: its domains, ranges and attributes, which R has with the next sign of life.
+func (s *Store) Announce(card roam.Card) {
+	if was := s.card.Swap(&card); was.Rev != card.Rev {
+		s.anew.Store(true)
+	}
 }
 
 // registrarOnly says that the phones are at softswitches in other processes. Our sign of life then only says

@@ -51,6 +51,8 @@ type Store struct {
 	loop   *loop.Loop
 	log    zerolog.Logger
 	here   roam.Card
+	card   atomic.Pointer[roam.Card] // here, as it is published; see Announce
+	anew   atomic.Bool               // it has changed
 	node   string
 	sender string // who charging records come from, and are acknowledged to: the office, or one of its softswitches
 	boot   uint64
@@ -133,6 +135,7 @@ func New(cfg Config, l *loop.Loop, here roam.Card, node string, boot uint64, m *
 		queue: queue{wake: make(chan struct{}, 1)}, limit: patience, replicas: cfg.WaitReplicas, owing: map[roam.UserID]*report{},
 		ours: map[claim]roam.Identity{}, publish: map[claim]roam.Identity{}, gone: map[claim]roam.Identity{},
 	}
+	s.card.Store(&here)
 	if cfg.Strict() {
 		s.limit = acknowledged
 	}

@@ -156,6 +156,9 @@ func (c *Call) forkOffice(at roam.Location) error {
 	if err != nil {
 		return fmt.Errorf("softswitch of %s: %w", at.Office, err)
 	}
+	if err := c.suits(at.Office, &u); err != nil {
+		return err
+	}
 	l := c.newLeg("", at.Office)
 	l.peer.Partner, l.at = true, at.Switch
 	in := dialog.Invite{To: transaction.Destination{URI: u}, URI: uriOf(string(c.callee.user)), From: c.canonical(), Fields: c.toPartner(at)}
@@ -193,6 +196,7 @@ func (c *Call) fork(l *Leg, in dialog.Invite, limit time.Duration) error {
 		}
 	}
 	c.bs = append(c.bs, l)
+	l.opened()
 	l.d = c.s.dialogs.Invite(in, l)
 	l.callID, _, _ = l.d.ID()
 	if limit > 0 {

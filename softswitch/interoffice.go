@@ -65,7 +65,7 @@ func (c *Call) toOffice(at roam.Location) {
 	c.round = int32(len(c.bs))
 	c.await()
 	switch err := c.forkOffice(at); {
-	case errors.Is(err, roam.NotAcceptable) || errors.Is(err, roam.NoCapacity):
+	case errors.Is(err, roam.NotAcceptable) || errors.Is(err, roam.NoCapacity) || errors.Is(err, roam.NoAbility):
 		c.refuse(err)
 	case err != nil: // no softswitch by that URI
 		c.again(nil)

@@ -25,6 +25,7 @@ type Leg struct {
 	replaced bool // one of them was tried
 	rang     bool // it gave a sign of life beyond 100
 	over     bool // nothing more comes from it, or is sent on it
+	counted  bool // Switch.with has it
 
 	answer    []byte      // the SDP it gave before its 200, as the caller got it
 	code      int         // what it refused with; 408: nothing
@@ -56,7 +57,7 @@ func (l *Leg) Ended(e dialog.End) {
 	if l.over {
 		return
 	}
-	l.over = true
+	l.closed()
 	l.try.Stop()
 	c := l.call
 	switch {
@@ -75,7 +76,7 @@ func (l *Leg) bye(code int, reason string) {
 	if l.over || l.d == nil {
 		return
 	}
-	l.over = true
+	l.closed()
 	l.d.Bye(code, reason)
 }
 

@@ -40,9 +40,10 @@ type network struct {
 	quick  bool // on the real clock
 	forget bool // keep no list of what was sent
 
-	mu   sync.Mutex
-	sent []string // "192.0.2.1:5060 INVITE sip:…", in order
-	log  bytes.Buffer
+	mu      sync.Mutex
+	reached []string // "west.example tls"
+	sent    []string // "192.0.2.1:5060 INVITE sip:…", in order
+	log     bytes.Buffer
 }
 
 // node is one end: a loop with its layers, and the addresses it has.
@@ -109,6 +110,9 @@ func (n *node) Find(key roam.Flow) (*sip.Flow, bool) {
 
 func (n *node) Reach(_ context.Context, u sip.URI) ([]sip.Hop, error) {
 	if a, found := n.net.names[u.Host]; found {
+		n.net.mu.Lock()
+		n.net.reached = append(n.net.reached, u.Host+" "+u.Transport())
+		n.net.mu.Unlock()
 		return []sip.Hop{{Transport: roam.TLS, Addr: a.String()}}, nil
 	}
 	if u.Host == "" {

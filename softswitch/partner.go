@@ -20,6 +20,10 @@ func (s *Switch) fromPartner(tx *transaction.Server, req *sip.Message, to sip.UR
 	c := s.newCall(tx, req, caller)
 	c.epoch, c.behind = epochOf(req), readPath(req)
 	c.divertedBefore(req)
+	if !c.heard(s.cfg.Card.Speaks) {
+		c.refuse(roam.NotAcceptable)
+		return nil
+	}
 	user, host, ours := s.address(to, &c.caller)
 	c.dialled = user
 	names := []sip.AOR{sip.AOR(user + "@" + host)}

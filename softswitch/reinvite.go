@@ -55,6 +55,9 @@ func (c *Call) cross(l *Leg, tx *transaction.Server, req *sip.Message) {
 	case o == nil, o.over, o.owes != nil, l.owes != nil:
 		l.refuse(tx, pending)
 		return
+	case !c.s.speaks(o.office).Takes(req.MethodText()) && req.Method() != sip.INVITE: // not where it would have to go (M11)
+		l.refuse(tx, notAllowed(allowOutside))
+		return
 	}
 	a := dialog.Answer{Type: plain(req.Value(sip.ContentType)), Body: req.Body()}
 	offer := req.Method() == sip.INVITE || req.Method() == sip.UPDATE

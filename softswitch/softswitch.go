@@ -89,7 +89,9 @@ type Switch struct {
 	cdrs     []roam.CDR       // of the call whose records are written now
 	busy     map[roam.UserID]int
 	visitors map[roam.UserID]map[roam.Device]bool
-	users    map[roam.UserID]bool // ours here, where Config.Users limits them
+	users    map[roam.UserID]bool  // ours here, where Config.Users limits them
+	offices  Offices               // nil: nothing is known of any
+	with     map[roam.OfficeID]int // legs to each
 	draining func()
 	probes   prober
 }
@@ -97,7 +99,7 @@ type Switch struct {
 // New makes the switch; Serve must be called with the directory and dialogs before the first request.
 func New(cfg Config, l *loop.Loop, tl *transaction.Layer, r Router, relay *media.Relay, b Ledger, m *metric.Set, log zerolog.Logger) *Switch {
 	s := &Switch{loop: l, tl: tl, router: r, ledger: b, log: log, calls: map[string]*Call{}, busy: map[roam.UserID]int{},
-		visitors: map[roam.UserID]map[roam.Device]bool{}, users: map[roam.UserID]bool{}, open: openFrom(relay)}
+		visitors: map[roam.UserID]map[roam.Device]bool{}, users: map[roam.UserID]bool{}, with: map[roam.OfficeID]int{}, open: openFrom(relay)}
 	s.run = strings.ToLower(rand.Text()[:8])
 	s.count.make(m)
 	s.Reload(cfg)

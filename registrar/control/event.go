@@ -116,6 +116,8 @@ type (
 		Tx      uint64
 		Profile *roam.Profile
 	}
+	// Carded is the card that a visitor's home has now (M11).
+	Carded struct{ Card roam.Card }
 	// Settled answers Supersede. It names what was acknowledged: a late answer must not strike out a newer debt.
 	Settled struct {
 		To     string
@@ -219,6 +221,7 @@ func (Saved) event()        {}
 func (Reported) event()     {}
 func (Superseded) event()   {}
 func (Profiled) event()     {}
+func (Carded) event()       {}
 func (Settled) event()      {}
 func (Offline) event()      {}
 func (Due) event()          {}

@@ -140,6 +140,12 @@ func (v Visit) Step(now time.Time, ev Event, out []Action) (Visit, []Action) {
 		return v.reported(now, ev, out)
 	case Superseded: // 250-260, 480
 		return v.superseded(now, ev, out)
+	case Carded: // M11
+		if v.Busy() || !v.Serving() || v.Home.Office != ev.Card.Office {
+			return v, out // what is under way brings its own
+		}
+		v.Home = ev.Card
+		return v, append(out, Drift{})
 	case Profiled: // M18
 		return v.profiled(ev, out)
 	case Confirm:

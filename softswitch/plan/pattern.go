@@ -111,6 +111,11 @@ func Validate(n *roam.Numbers) error {
 			say("extensions %q: stands under other_offices, too", key)
 		}
 	}
+	for _, r := range n.Ranges {
+		if r == "" || r[0] != '+' || mistake(r[1:]) != "" {
+			say("ranges %q: not \"+\", digits and x, such as +15550002xxx", r)
+		}
+	}
 	for key, o := range n.OtherOffices {
 		if why := mistake(key); why != "" {
 			say("other_offices %q: %s", key, why)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 
@@ -147,20 +148,37 @@ func (c *initialise) Run(e *env) error {
 }
 
 type check struct {
-	Config string `short:"c" required:"" type:"path" placeholder:"FILE" help:"The office's configuration."`
+	Config []string `short:"c" required:"" type:"path" placeholder:"FILE" help:"The office's configuration; of several offices, whether they go together."`
 }
 
 // Run is kong's.
 func (c *check) Run(e *env) error {
-	cfg, err := (&serve{Config: c.Config}).read()
-	if err != nil {
-		return err
+	var all []office.Config
+	for _, file := range c.Config {
+		cfg, err := (&serve{Config: file}).read()
+		if err != nil {
+			return err
+		}
+		all = append(all, cfg)
 	}
+	if clashes := office.Clashes(all); len(clashes) > 0 {
+		return misuse("%s: %s", strings.Join(c.Config, ", "), strings.Join(clashes, "; "))
+	}
+	for i, file := range c.Config {
+		if err := e.checked(file, all[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checked shows one configuration that can be read.
+func (e *env) checked(file string, cfg office.Config) error {
 	if err := cfg.Files(); err != nil {
-		return misuse("%s: %v", c.Config, err)
+		return misuse("%s: %v", file, err)
 	}
 	for _, w := range cfg.Doubts() {
-		fmt.Fprintf(e.stderr, "%s: %s\n", c.Config, w)
+		fmt.Fprintf(e.stderr, "%s: %s\n", file, w)
 	}
 	cfg = cfg.Effective()
 	if e.json {
@@ -170,7 +188,7 @@ func (c *check) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "# %s is right. All values, defaults included:\n%s\n# Ports to open:\n", c.Config, effective)
+	fmt.Fprintf(e.stdout, "# %s is right. All values, defaults included:\n%s\n# Ports to open:\n", file, effective)
 	return e.show(nil, func(t *tabwriter.Writer) {
 		for _, p := range cfg.Ports() {
 			fmt.Fprintf(t, "#   %s\t%s\t%s\n", p.Port, p.From, p.What)

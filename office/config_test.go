@@ -75,6 +75,7 @@ numbers:
   extensions: {"2xxx": "+15550002xxx"}
   emergency: ["911", "112"]
   other_offices: {"1xxx": north, "3xxx": west}
+  ranges: ["+15550002xxx"]
 abilities: {users: {transports: [tls, wss], require: [outbound]}, visitors: {transports: [tcp], refuse: [path]}}
 capacity: {users: 500, visitors: 100, calls: 200}
 users: {source: state}

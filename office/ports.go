@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
+
+	"github.com/siproam/siproam/softswitch/plan"
 )
 
 // Port is something a firewall must let in.
@@ -47,6 +50,20 @@ func (c *Config) Ports() (all []Port) {
 	return all
 }
 
+// Clashes names the ranges of numbers that two of several offices have: nobody would know whose a number in it is.
+func Clashes(all []Config) (found []string) {
+	for i := range all {
+		for _, r := range plan.Ranges(&all[i].Numbers) {
+			for j := range all[:i] {
+				if all[j].Office != all[i].Office && slices.Contains(plan.Ranges(&all[j].Numbers), r) {
+					found = append(found, fmt.Sprintf("numbers.ranges: %s is a range of %s and of %s", r, all[j].Office, all[i].Office))
+				}
+			}
+		}
+	}
+	return found
+}
+
 // Doubts says what is not wrong but probably not meant. Each begins with its key.
 func (c *Config) Doubts() (all []string) {
 	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
@@ -65,6 +82,11 @@ func (c *Config) Doubts() (all []string) {
 	}
 	if c.Numbers.Country == "" {
 		say("numbers.country: not given; only full numbers can be dialled outside extensions")
+	}
+	for key, public := range c.Numbers.Extensions {
+		if public != "" && len(c.Numbers.Ranges) > 0 && !slices.Contains(c.Numbers.Ranges, public) {
+			say("numbers.ranges: %s of extensions %s is none of them: others ask about it elsewhere, unless it is inside one", public, key)
+		}
 	}
 	for i, p := range c.Partners {
 		if p.Visitors.Max == 0 {

@@ -227,7 +227,7 @@ func TestPlantedHeaders(t *testing.T) {
 		})
 	}
 	allowed := strings.Fields("Via Max-Forwards From To Call-ID CSeq Contact Allow User-Agent Session-ID Subject Content-Length")
-	partners := append(allowed, "P-Asserted-Identity", "P-Charging-Vector", "Roam-Epoch", "Privacy")
+	partners := append(allowed, "P-Asserted-Identity", "P-Charging-Vector", "Roam-Epoch", "Roam-Path", "Privacy")
 	crossed := 0
 	for where, heads := range map[string][]string{"to the phone here": near.calls(), "to the phone there": far.calls(), "between the offices": between.invites()} {
 		names := allowed

@@ -144,12 +144,6 @@ func readCard(o roam.OfficeID, res *sip.Message, err error) (card roam.Card, _ e
 	return card, nil
 }
 
-// neighbours learns from R which domains partners have, now and every minute.
-func (s *Server) neighbours() {
-	s.learn(func() {})
-	s.loop.After(time.Minute, s.neighbours)
-}
-
 // learn asks R for every partner's domains; done comes when all are answered.
 func (s *Server) learn(done func()) {
 	offices := slices.DeleteFunc(slices.Clone(s.cfg.Partners), func(p roam.Partner) bool { return p.Foreign != nil })
@@ -157,7 +151,7 @@ func (s *Server) learn(done func()) {
 	for _, p := range offices {
 		s.router.Peer(p.Office, func(peer roam.Peer, err error) {
 			if err == nil {
-				s.domains[p.Office] = peer.Domains
+				s.peered(peer)
 			}
 			if left--; left == 0 {
 				done()

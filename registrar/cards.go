@@ -72,20 +72,33 @@ func (s *Server) stale() {
 	}
 }
 
-// watch asks R which revision the cards have of which we know one, and for those that have changed.
+// watch asks R which domains and ranges partners have, and which revision the cards have of which we know one: for those that
+// have changed we ask again. While R has not told us of all, as when all offices start together, it asks more often, for a while.
 func (s *Server) watch() {
 	for _, p := range s.cfg.Partners {
-		c := s.cards[p.Office]
-		if p.Foreign != nil || c == nil || c.card.Office == "" {
-			continue
+		if p.Foreign == nil {
+			s.router.Peer(p.Office, func(peer roam.Peer, err error) {
+				if err == nil {
+					s.peered(peer)
+				}
+			})
 		}
-		s.router.Peer(p.Office, func(peer roam.Peer, err error) {
-			if err != nil || peer.Rev == "" || c.known && peer.Rev == c.card.Rev || len(c.waits) > 0 {
-				return
-			}
-			c.at = time.Time{}
-			s.card(p.Office, func(roam.Card, error) {})
-		})
 	}
-	s.loop.After(watchCards, s.watch)
+	every := watchCards
+	if s.watched++; s.watched < 20 && s.ignorant() {
+		every = watchCards / 10
+	}
+	s.loop.After(every, s.watch)
+}
+
+// peered takes what R says of a partner.
+func (s *Server) peered(p roam.Peer) {
+	s.domains[p.Office] = p.Domains
+	s.takeRanges(p.Office, p.Ranges)
+	c := s.cards[p.Office]
+	if c == nil || c.card.Office == "" || p.Rev == "" || c.known && p.Rev == c.card.Rev || len(c.waits) > 0 {
+		return
+	}
+	c.at = time.Time{}
+	s.card(p.Office, func(roam.Card, error) {})
 }

@@ -124,6 +124,9 @@ type Server struct {
 	mirrored  map[string]*visitor             // of foreign homes, by token
 	mins      map[roam.OfficeID]time.Duration // the shortest interval of a foreign home, as it has said
 	cards     map[roam.OfficeID]*cached
+	ranges    map[roam.OfficeID][]string // of numbers, ours and partners', as R says
+	clashes   map[string]bool            // ranges that were told to be two offices'
+	watched   int                        // how often R was asked about partners
 	domains   map[roam.OfficeID][]string // of partners, as R says
 	seen      map[roam.OfficeID]*acquaintance
 	flows     map[roam.Flow]tenants        // whose bindings a flow carries
@@ -164,7 +167,7 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Swit
 		loop: l, tl: tl, file: f, sw: sw, router: r, leases: leases, log: log,
 		agents: agents{}, can: known{}, office: &control.Office{Equal: equalURI}, guard: digest.Guard{Key: seal.NewStamps()},
 		users: map[roam.UserID]*subscriber{}, names: map[string]*subscriber{}, visitors: map[roam.UserID][]*visitor{},
-		guests: map[roam.OfficeID]int{}, mirrored: map[string]*visitor{}, mins: map[roam.OfficeID]time.Duration{}, numbers: map[string]roam.UserID{}, called: map[sip.AOR]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, domains: map[roam.OfficeID][]string{}, seen: map[roam.OfficeID]*acquaintance{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{}, callers: map[roam.Flow]time.Time{},
+		guests: map[roam.OfficeID]int{}, mirrored: map[string]*visitor{}, mins: map[roam.OfficeID]time.Duration{}, numbers: map[string]roam.UserID{}, called: map[sip.AOR]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, ranges: map[roam.OfficeID][]string{}, clashes: map[string]bool{}, domains: map[roam.OfficeID][]string{}, seen: map[roam.OfficeID]*acquaintance{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{}, callers: map[roam.Flow]time.Time{},
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),
 		rejoined: map[roam.OfficeID]*rejoining{}, onStarted: func(roam.OfficeID, time.Time) {},
 		onBound: func(roam.Flow, bool) {}, onFailed: func(roam.Flow) {}, onChanged: func(roam.UserID) {}, questions: questions{offices: map[roam.OfficeID]int{}},
@@ -191,6 +194,7 @@ func (s *Server) configure(cfg Config) {
 	for _, n := range cfg.Names {
 		s.hosts[n] = true
 	}
+	s.ownRanges()
 	s.guard.Lifetime = max(5*time.Minute, 2*cfg.Expires.D())
 	s.guard.Away = max(s.guard.Lifetime, 2*cfg.Max.D())
 	o := s.office
@@ -238,7 +242,6 @@ func (s *Server) restore() {
 		}
 	}
 	s.router.Publish(ids, nil)
-	s.neighbours()
 	s.watch()
 	s.rejoin()
 }

@@ -13,6 +13,8 @@ import (
 type Offices interface {
 	// OfficeCard is what o has said of itself; found is false while it is not known.
 	OfficeCard(o roam.OfficeID) (card *roam.Card, found bool)
+	// Ranges is the numbers of each office, ours included; the map is not the caller's to change.
+	Ranges() map[roam.OfficeID][]string
 }
 
 // Knows hands over who knows the other offices, before the first request. Without, nothing is known of any.
@@ -32,9 +34,10 @@ func (s *Switch) speaks(o roam.OfficeID) *roam.Attributes {
 // headOf is what our INVITE has beside its body, at most.
 const headOf = 3 << 10
 
-// suits chooses the transport towards o in u, and says what keeps a call with that offer away from it: no transport in common,
+// suits chooses the transport in u, the office's address at, as its card has it, and says what keeps a call with that offer away from it: no transport in common,
 // no codec, a message longer than it takes, more calls than it takes.
-func (c *Call) suits(o roam.OfficeID, u *sip.URI) error {
+func (c *Call) suits(at roam.Location, u *sip.URI) error {
+	o := at.Office
 	theirs, ours := c.s.speaks(o), c.s.cfg.Card.Speaks
 	if theirs == nil || ours == nil {
 		return nil
@@ -54,7 +57,7 @@ func (c *Call) suits(o roam.OfficeID, u *sip.URI) error {
 	case !c.heard(theirs) || !c.heard(ours):
 		return refused("codecs", roam.NotAcceptable)
 	}
-	if t != "" && u.Transport() != t {
+	if card, _ := c.s.offices.OfficeCard(o); t != "" && u.Transport() != t && card.Switch == at.Switch {
 		u.Params = sip.Params("transport=" + t)
 	}
 	return nil

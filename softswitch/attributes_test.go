@@ -17,6 +17,14 @@ func (c cards) OfficeCard(o roam.OfficeID) (*roam.Card, bool) {
 	return card, found
 }
 
+func (c cards) Ranges() map[roam.OfficeID][]string {
+	all := map[roam.OfficeID][]string{}
+	for o, card := range c {
+		all[o] = card.Ranges
+	}
+	return all
+}
+
 // speech is an offer of PCMU.
 const speech = "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n"
 
@@ -47,7 +55,7 @@ func TestAttributes(t *testing.T) {
 				north.sw.cfg.Card.Speaks = &ours
 				known := cards{}
 				if c.theirs != nil {
-					known["west"] = &roam.Card{Office: "west", Speaks: c.theirs}
+					known["west"] = &roam.Card{Office: "west", Switch: west.sw.cfg.Card.Switch, Speaks: c.theirs}
 				}
 				north.sw.Knows(known)
 				a.call("3001", speech)

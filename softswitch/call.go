@@ -61,12 +61,13 @@ type Call struct {
 	told  int32  // the last provisional code the caller was given
 	rows  int32  // writes of its records on their way to disk
 
-	counted bool // the gauge of kind has it
-	private bool // the caller is not to be shown (RFC 3323)
-	reread  bool // R was asked past its cache
-	askHome bool // home was asked
-	local   bool // the callee is, or would be, served here
-	served  bool // a partner has performed the callee's services
+	counted bool          // the gauge of kind has it
+	private bool          // the caller is not to be shown (RFC 3323)
+	reread  bool          // R was asked past its cache
+	askHome bool          // home was asked
+	local   bool          // the callee is, or would be, served here
+	short   roam.OfficeID // whose extension the dialling plan says that it is
+	served  bool          // a partner has performed the callee's services
 	over    bool
 }
 

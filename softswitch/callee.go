@@ -33,8 +33,8 @@ func (c *Call) dial(to sip.URI) {
 		s.router.Peer(d.Office, func(p roam.Peer, err error) { // short dialling between offices
 			if !c.over {
 				names := []sip.AOR{sip.AOR(d.User)}
-				if err == nil && len(p.Domains) > 0 {
-					names = slices.Insert(names, 0, sip.AOR(d.User+"@"+p.Domains[0]))
+				if err == nil && len(p.Domains) > 0 { // then it is nobody else's, whoever has that extension
+					names, c.short = []sip.AOR{sip.AOR(d.User + "@" + p.Domains[0])}, d.Office
 				}
 				c.find(names, roam.NoSuchUser)
 			}
@@ -98,30 +98,24 @@ func candidates(d plan.Dialled, domain string) (names []sip.AOR) {
 	return names
 }
 
-// find looks for the callee in our own directory, then in the routing store. why is the
-// refusal when nobody has any of the names.
-func (c *Call) find(names []sip.AOR, why error) {
-	for _, name := range names {
-		if user, found := c.s.dir.Resolve(name); found {
+// find looks for the callee: for each of his names in our own directory, then in the routing store. why is the refusal when
+// nobody has any of the names.
+func (c *Call) find(names []sip.AOR, why error) { c.identify(names, names, why) }
+
+// identify looks for one name after the other; why is the best reason so far. A bare extension means, to a visitor, that of
+// exactly one office, not ours.
+func (c *Call) identify(wanted, names []sip.AOR, why error) {
+	if len(names) == 0 {
+		c.nobody(wanted, why)
+		return
+	}
+	if bare := strings.Trim(string(names[0]), "0123456789") == ""; !bare || !c.caller.visitor {
+		if user, found := c.s.dir.Resolve(names[0]); found {
 			c.found(user, "")
 			return
 		}
-		if c.abroad(name) {
-			return
-		}
 	}
-	c.identify(names, why)
-}
-
-// identify asks the routing store for one name after the other; why is the best reason so far.
-func (c *Call) identify(names []sip.AOR, why error) {
-	if len(names) == 0 {
-		if home := &c.caller.at().Home; c.caller.visitor && home.Foreign && errors.Is(why, roam.NoSuchUser) && c.dialled != "" {
-			user, _, _ := strings.Cut(c.dialled, "@") // what nobody knows here his home may
-			c.found(roam.UserID(user+"@"+home.Domains[0]), home.Office)
-			return
-		}
-		c.refuse(why)
+	if c.abroad(names[0]) {
 		return
 	}
 	c.s.router.Identify(names[0], func(user roam.UserID, home roam.OfficeID, err error) {
@@ -130,9 +124,9 @@ func (c *Call) identify(names []sip.AOR, why error) {
 		case err == nil:
 			c.found(user, home)
 		case errors.Is(why, roam.NoSuchUser):
-			c.identify(names[1:], err)
+			c.identify(wanted, names[1:], err)
 		default:
-			c.identify(names[1:], why)
+			c.identify(wanted, names[1:], why)
 		}
 	})
 }

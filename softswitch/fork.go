@@ -156,7 +156,7 @@ func (c *Call) forkOffice(at roam.Location) error {
 	if err != nil {
 		return fmt.Errorf("softswitch of %s: %w", at.Office, err)
 	}
-	if err := c.suits(at.Office, &u); err != nil {
+	if err := c.suits(at, &u); err != nil {
 		return err
 	}
 	l := c.newLeg("", at.Office)
@@ -164,6 +164,7 @@ func (c *Call) forkOffice(at roam.Location) error {
 	in := dialog.Invite{To: transaction.Destination{URI: u}, URI: uriOf(string(c.callee.user)), From: c.canonical(), Fields: c.toPartner(at)}
 	in.Allow = func(f *sip.Flow) error { // whatever the store says of its address, it is who its certificate says
 		if f.Office() != at.Office {
+			l.stray = true
 			return fmt.Errorf("%w: %s at %s", errWrongOffice, at.Office, f.Remote)
 		}
 		return nil

@@ -26,6 +26,7 @@ type Leg struct {
 	rang     bool // it gave a sign of life beyond 100
 	over     bool // nothing more comes from it, or is sent on it
 	counted  bool // Switch.with has it
+	stray    bool // somebody else was at the office's address: that says nothing of the office
 
 	answer    []byte      // the SDP it gave before its 200, as the caller got it
 	code      int         // what it refused with; 408: nothing

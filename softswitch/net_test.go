@@ -319,6 +319,7 @@ type store struct {
 	locs  map[roam.UserID]roam.Location
 	stale map[roam.UserID]roam.Location // what caches still say
 	ids   map[sip.AOR]roam.Identity
+	many  sip.AOR // an extension that several offices have
 	peers map[roam.OfficeID]roam.Peer
 	away  bool
 	slow  time.Duration // Redis takes so long; negative: it never answers
@@ -356,6 +357,9 @@ func (r router) Identify(a sip.AOR, done func(roam.UserID, roam.OfficeID, error)
 	err := error(nil)
 	if !found {
 		err = roam.NoSuchUser
+	}
+	if a == r.many && a != "" {
+		id, err = roam.Identity{}, roam.Ambiguous
 	}
 	if r.away {
 		id, err = roam.Identity{}, roam.StoreAway

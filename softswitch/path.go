@@ -72,7 +72,7 @@ func (c *Call) mute(at roam.Location) bool {
 
 // deaf notes that the office of l did not answer.
 func (c *Call) deaf(l *Leg) {
-	if l.office == "" || l.office == c.s.cfg.Card.Office { // another softswitch of ours says nothing of the others
+	if l.office == "" || l.stray || l.office == c.s.cfg.Card.Office { // another softswitch of ours says nothing of the others
 		return
 	}
 	if !slices.Contains(c.behind.silent, l.office) {

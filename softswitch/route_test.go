@@ -595,10 +595,13 @@ func TestStoreAway(t *testing.T) {
 			}
 			c.from.bye()
 		}
-		a.call("3001", "offer")
-		net.pass(time.Second)
-		if a.last() != 503 {
-			t.Errorf("a number only R knows: got %v, want 503", a.got)
+		for dial, want := range map[string]int{"3001": 404, "+4930123456": 503} { // west is asked whom it has; of the other only R could know
+			a.got = nil
+			a.call(dial, "offer")
+			net.pass(time.Second)
+			if a.last() != want {
+				t.Errorf("%s, R away: got %v, want %d", dial, a.got, want)
+			}
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -105,6 +106,36 @@ func (x *three) run() {
 	case <-time.After(20 * time.Second):
 		x.t.Fatal("offices not ready after 20 s")
 	}
+	x.met()
+}
+
+// met waits until the offices have told each other that they have started: what a test hears then is its own doing.
+func (x *three) met() {
+	x.t.Helper()
+	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		waiting := false
+		for _, o := range x.house.Offices {
+			for _, p := range o.Config().Partners {
+				if p.Foreign == nil && slices.Contains(officeNames[:], string(p.Office)) && !told(o, string(p.Office)) {
+					waiting = true
+				}
+			}
+		}
+		if !waiting {
+			return
+		}
+	}
+}
+
+// told says that a notice of o's has been answered by a partner.
+func told(o *office.Office, partner string) bool {
+	for _, f := range o.Metrics().Families() {
+		if strings.HasSuffix(f.Name, "partner_request_duration_seconds") {
+			n, _ := f.With(partner, "NOTIFY").Count()
+			return n > 0
+		}
+	}
+	return false
 }
 
 // config is one office's; phones come by UDP or TCP to ports the kernel chooses.

@@ -104,6 +104,12 @@ func whyLines(st *office.Standing, x *office.Explanation, clock func(time.Time) 
 	if st.Gone != nil {
 		lines = append(lines, holder+": left; calls are redirected until "+clock(*st.Gone))
 	}
+	if st.Rests != nil {
+		lines = append(lines, holder+": offline, which home was not told; back by one message until "+clock(*st.Rests))
+	}
+	if st.Ends != nil {
+		lines = append(lines, holder+": over; home did not answer, and is told again until "+clock(*st.Ends))
+	}
 	for _, to := range st.Owed {
 		lines = append(lines, "home still has to tell "+to+" that the user has left")
 	}

@@ -135,7 +135,7 @@ func TestExplainText(t *testing.T) {
 		Whereabouts: office.Whereabouts{User: "1001@north.example", Home: "north", At: "south", Move: 7, Source: "routing store (fresh)", Zone: "UTC"},
 		AtHome: &office.Standing{Home: "north", Profile: &roam.Profile{Version: 1, Name: "alice", Number: "+15550001001", Calls: 2},
 			Stays: []office.Stay{{Office: "south", Epoch: 41, Until: at}}, Owed: []string{"sip:west"}},
-		There:  &office.Standing{Visitor: true, Home: "north", Stays: []office.Stay{{Office: "south", Epoch: 41, Until: at, Ticket: at, Provisional: at}}},
+		There:  &office.Standing{Visitor: true, Home: "north", Stays: []office.Stay{{Office: "south", Epoch: 41, Until: at, Ticket: at, Provisional: at}}, Rests: &at, Ends: &at},
 		Policy: []string{"agreement north -> south: admitted, roamers: no lists"}, Next: at, Asking: "west",
 		Call:  []string{"west reads the routing store: south, move 7", "INVITE west -> south (sip:s)"},
 		Moves: []routesrv.Move{{Move: 7, At: "2026-11-22T15:14:03.000Z", From: "north", To: "south", Why: "registered"}},
@@ -144,6 +144,8 @@ func TestExplainText(t *testing.T) {
 why      home's record: at south until 17:25:03, epoch 41
 why      home still has to tell sip:west that the user has left
 why      visited office's record: at south until 17:25:03, epoch 41, digest checked by north, not recorded by home yet: the registration message is repeated until 17:25:03
+why      visited office's record: offline, which home was not told; back by one message until 17:25:03
+why      visited office's record: over; home did not answer, and is told again until 17:25:03
 policy   agreement north -> south: admitted, roamers: no lists
 profile  v1, name alice, number +15550001001, at most 2 calls
 next     refresh due 17:25:03; otherwise offline

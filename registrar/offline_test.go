@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,9 @@ func TestBackOnline(t *testing.T) {
 					}
 					if how == "says so" && (requests != 1 || commands > 1) { // who says so is asked for his password
 						t.Errorf("going offline took %d requests and %d commands, want one that checks the credentials", requests, commands)
+					}
+					if st, err := w.offices["south"].reg.Standing(context.Background(), alice); err != nil || st.Rests == nil || len(st.Stays) > 0 {
+						t.Errorf("explain: got %+v, %v, want that she rests", st, err)
 					}
 					w.on("south", func(s *Server) {
 						if _, known := s.Line(alice); known || s.here(alice) || len(w.offices["south"].sw.serves) != 0 {

@@ -19,6 +19,8 @@ type Standing struct {
 	Stays   []StayAt      `json:"stays,omitempty"`
 	Owed    []string      `json:"owed,omitempty"`  // registrars that have not heard yet that the user has left them
 	Gone    *time.Time    `json:"gone,omitempty"`  // of a visitor who has left: how long that is remembered
+	Rests   *time.Time    `json:"rests,omitempty"` // of one who is offline without home's having been told: until when home has him
+	Ends    *time.Time    `json:"ends,omitempty"`  // of one who is none any more: until when home is told so again, for it did not answer
 	Here    int           `json:"here,omitempty"`  // devices of the same home here
 	Limit   int           `json:"limit,omitempty"` // of them, by agreement
 }
@@ -87,6 +89,10 @@ func (s *Server) visitorStands(vs []*visitor) Standing {
 			a.Stays = append(a.Stays, at)
 		case st.Gone != nil:
 			a.Gone = &st.Gone.Until
+		case st.Rest != nil:
+			a.Rests = &st.Rest.Until
+		case st.Owes != nil:
+			a.Ends = &st.Owes.Until
 		}
 	}
 	a.Cannot = a.Profile.Cannot()

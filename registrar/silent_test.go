@@ -219,6 +219,9 @@ func TestLateSuccessIsTakenBack(t *testing.T) {
 				}
 			})
 			settle(10 * time.Second)
+			if st, err := w.offices["south"].reg.Standing(context.Background(), alice); err != nil || st.Ends == nil {
+				t.Errorf("explain: got %+v, %v, want that the end is owed", st, err)
+			}
 			if restarted {
 				w.offices["south"].restart()
 			}

@@ -48,15 +48,22 @@ func TestAuthenticate(t *testing.T) {
 				code, _, _ = sip.Status(err)
 				return code, challenge
 			}
-			code, challenge := invite()
+			var code int
+			var challenge string
+			requests, _ := w.cost(func() { code, challenge = invite() })
 			if code != 407 || challenge == "" {
 				t.Fatalf("at %s: got %d with %q, want 407 and a challenge", at, code, challenge)
 			}
-			_, nonce, _ := strings.Cut(challenge, `nonce="`)
-			p.nonce, _, _ = strings.Cut(nonce, `"`)
-			p.nc = 0
-			if code, _ = invite(); code != 200 {
+			if _, other := invite(); other == challenge { // each call's its own, for a phone counts the uses of each from one
+				t.Errorf("at %s: two calls were challenged alike: %s", at, challenge)
+			}
+			p.nonce, p.nc = nonceIn(challenge), 0
+			more, commands := w.cost(func() { code, _ = invite() })
+			if code != 200 {
 				t.Errorf("at %s: got %d, want the call admitted", at, code)
+			}
+			if want := map[roam.OfficeID]int{"south": 1}[at]; requests != 0 || more != want || commands != 0 {
+				t.Errorf("at %s: the challenge took %d requests, the call %d and %d commands, want 0, %d and 0", at, requests, more, commands, want)
 			}
 			p.nc-- // the same answer again
 			if code, _ = invite(); code != 407 {
@@ -71,6 +78,11 @@ func TestAuthenticate(t *testing.T) {
 				t.Errorf("at %s: a REGISTER's digest: got %d, want 407", at, code)
 			}
 			w.agree(at)
+			q := *p // the phone refreshes, with a nonce of its own
+			q.nonce, q.uri = "", "sip:north.example"
+			if requests, _ = w.cost(func() { q.want(200) }); requests > 1 {
+				t.Errorf("at %s: the refresh after a call took %d requests, want one", at, requests)
+			}
 		})
 	}
 }

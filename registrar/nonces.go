@@ -54,12 +54,15 @@ const nonceMargin = 5 * time.Second
 // take keeps what home said with its 200 to an answer with the nonce used, of a phone at source.
 func (n *nonces) take(now time.Time, source netip.Addr, used string, d *challengeDoc) {
 	*n = nonces{source: source}
-	if d == nil || len(d.Next) == 0 || len(d.Next) > 4 || slices.ContainsFunc(d.Next, unfit) {
-		return
+	if d.fit() {
+		n.used = nonce{used, now.Add(time.Duration(d.Used)*time.Second - nonceMargin)}
+		n.more(now, source, d)
 	}
-	n.used = nonce{used, now.Add(time.Duration(d.Used)*time.Second - nonceMargin)}
-	n.next = nonce{nonceIn(d.Next[0]), now.Add(time.Duration(d.For)*time.Second - nonceMargin)}
-	n.values = d.Next
+}
+
+// fit says that there is a challenge in d that can go to a phone.
+func (d *challengeDoc) fit() bool {
+	return d != nil && len(d.Next) > 0 && len(d.Next) <= 4 && !slices.ContainsFunc(d.Next, unfit)
 }
 
 // passed notes a challenge of home's that went to the phone. With stale set, home takes none of the others any more.
@@ -69,6 +72,23 @@ func (n *nonces) passed(now time.Time, source netip.Addr, res *sip.Message) {
 		*n = nonces{source: source}
 	}
 	n.given = nonce{nonceIn(value), now.Add(time.Minute)}
+}
+
+// lend gives the next challenge away for a call, nil when there is none. The next REGISTER gets another.
+func (n *nonces) lend(now time.Time, source netip.Addr) (values []string) {
+	if n.source != source || !n.next.living(now) {
+		return nil
+	}
+	values = n.values
+	n.given, n.next, n.values = n.next, nonce{}, nil
+	return values
+}
+
+// more keeps the challenge of home's 200 to a call's answer.
+func (n *nonces) more(now time.Time, source netip.Addr, d *challengeDoc) {
+	if n.source == source && d.fit() {
+		n.next, n.values = nonce{nonceIn(d.Next[0]), now.Add(time.Duration(d.For)*time.Second - nonceMargin)}, d.Next
+	}
 }
 
 // takes says that home will take an answer with the nonce text, as far as we know.

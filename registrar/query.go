@@ -37,9 +37,9 @@ type visitBody struct {
 	User    roam.UserID   `json:"user"`
 	Profile *roam.Profile `json:"profile,omitempty"`
 
-	Challenge *challengeDoc  `json:"challenge,omitempty"` // of REGISTERs
-	Location  *roam.Location `json:"location,omitempty"`  // as home records it; of a renewal
-	Held      bool           `json:"held,omitempty"`      // and as R has acknowledged it to home
+	Challenge *challengeDoc  `json:"challenge,omitempty"`
+	Location  *roam.Location `json:"location,omitempty"` // as home records it; of a renewal
+	Held      bool           `json:"held,omitempty"`     // and as R has acknowledged it to home
 }
 
 // identityQuery is a REGISTER without Contact (RFC 3261 10.2.3) to q's home.
@@ -147,8 +147,8 @@ func (s *Server) identify(tx *transaction.Server, req *sip.Message, u *subscribe
 
 // checkup is what home says of a phone's credentials, which are good.
 type checkup struct {
-	ticket roam.Ticket   // of a REGISTER; with a Proof, unless the visited office has one
-	next   *challengeDoc // likewise
+	ticket roam.Ticket // of a REGISTER; with a Proof, unless the visited office has one
+	next   *challengeDoc
 }
 
 // checked is home's check of the credentials in req (150, 360), and of who may roam. It draws the ticket.
@@ -180,6 +180,7 @@ func (s *Server) checked(req *sip.Message, u *subscriber, n network) (c checkup,
 	if again { // no answer serves twice: a repetition is the visited office's to see, which has the flow that it came by
 		return c, s.challenge(l, true)
 	}
+	c.next = s.next(&l, nonceOf(l.value))
 	if method != "REGISTER" { // a call's credentials: no visit comes of them
 		return c, nil
 	}
@@ -200,7 +201,6 @@ func (s *Server) checked(req *sip.Message, u *subscriber, n network) (c checkup,
 	if epoch != n.ticket {
 		c.ticket = s.sign(ticketKind, c.ticket)
 	}
-	c.next = s.next(&l, nonceOf(l.value))
 	return c, nil
 }
 
@@ -273,6 +273,16 @@ func (s *Server) Authenticate(req *sip.Message, user roam.UserID, done func(roam
 	}
 	q := identity{home: v.visit.Home.Office, at: v.visit.Home.Registrar, user: user, method: method, uri: uri, value: string(value), device: v.visit.Device,
 		source: req.Flow.Remote.Addr()}
+	if value == nil {
+		if c := v.nonces.lend(s.loop.Now(), q.source); c != nil {
+			r := &sip.Refused{Why: roam.BadCredentials, Code: 407}
+			for _, text := range c {
+				r.Fields = append(r.Fields, sip.Field{Name: sip.ProxyAuthenticate, Value: text})
+			}
+			s.loop.Later(func() { done(user, r) })
+			return
+		}
+	}
 	f, counted := req.Flow, s.stranger(req.Flow)
 	if counted && !s.questions.ask(q.home) {
 		s.loop.Later(func() { done(user, roam.TooBusy) })
@@ -291,6 +301,10 @@ func (s *Server) Authenticate(req *sip.Message, user roam.UserID, done func(roam
 			}
 			err = relayed(res, true)
 		default:
+			var doc visitBody
+			if body(res, visitType, &doc) && doc.Version <= docVersion {
+				v.nonces.more(s.loop.Now(), q.source, doc.Challenge)
+			}
 			s.calls(f.Flow)
 		}
 		done(user, err)

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -172,15 +173,18 @@ func users(i int) []byte {
 	return []byte(b.String())
 }
 
-// freePorts asks the kernel for n ports of which nobody listens.
+// freePorts is n ports of which nobody listens, below those that the kernel gives to connections: it would give one of
+// them to somebody before the office has it.
 func (x *three) freePorts(n int) (all []int) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	for tries := 0; len(all) < n; tries++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+mathrand.IntN(20000)))
+		switch {
+		case err == nil:
+			defer l.Close()
+			all = append(all, l.Addr().(*net.TCPAddr).Port)
+		case tries > 1000:
 			x.t.Fatal(err)
 		}
-		defer l.Close()
-		all = append(all, l.Addr().(*net.TCPAddr).Port)
 	}
 	return all
 }

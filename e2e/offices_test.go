@@ -35,12 +35,26 @@ type offices struct {
 var officeHTTP = map[string]string{"north": "127.0.0.1:8080", "south": "127.0.0.1:8081", "west": "127.0.0.1:8082"}
 
 func startOffices(t *testing.T, redisPort string) *offices {
+	return startOfficesAs(t, redisPort, func(text string) string { return text })
+}
+
+// startOfficesAs is startOffices with other configurations and accounts: change is given each file.
+func startOfficesAs(t *testing.T, redisPort string, change func(text string) string) *offices {
 	t.Helper()
 	o := &offices{dir: filepath.Join(t.TempDir(), "three"), process: map[string]*process{}}
 	if out, errs, code := run(t, "", "up", "--write", o.dir, "--redis", "redis://127.0.0.1:"+redisPort+"/0"); code != 0 {
 		t.Fatalf("up --write: exit %d: %s%s", code, out, errs)
 	}
 	for name := range officeHTTP {
+		for _, file := range []string{"office.yaml", "users.csv"} {
+			text, err := os.ReadFile(filepath.Join(o.dir, name, file))
+			if err == nil {
+				err = os.WriteFile(filepath.Join(o.dir, name, file), []byte(change(string(text))), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
 		o.start(t, name)
 	}
 	for name := range officeHTTP {

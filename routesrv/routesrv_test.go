@@ -126,10 +126,10 @@ func newRigWith(t *testing.T, cfg Config, o roam.OfficeID) *rig {
 	return r
 }
 
-// eventually waits until ok, at most 10 s.
+// eventually waits until ok, at most 30 s.
 func (r *rig) eventually(what string, ok func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			r.t.Fatalf("waited in vain: %s", what)
 		}

@@ -111,6 +111,8 @@ func (o *Office) switchAlone(cfg Config, names []string) (err error) {
 	handle(m, o.near, "", sip.REGISTER, sip.OPTIONS)
 	handle(m, o.near, edge.LinesEvent, sip.NOTIFY)
 	handle(m, o.near, edge.ServeEvent, sip.NOTIFY)
+	card := card(cfg)
+	o.sw.Knows(o.readPublished(card.Ranges))
 	o.serveCalls(m, o.near)
 	return nil
 }

@@ -1,15 +1,19 @@
 package office_test
 
 import (
+	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/siproam/siproam/phone"
 	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/sip"
 )
 
 // TestSplitServes: abilities and services are the same where registrar and softswitches are processes of their own: the
-// registrar hears by what transport a phone came to a softswitch, and the softswitch hears of a changed profile at once.
+// registrar hears by what transport a phone came to a softswitch, the softswitch hears of a changed profile at once, and of
+// other offices' numbers what they have published.
 func TestSplitServes(t *testing.T) {
 	x := startSplit(t, nil)
 	if err := x.set("1003", map[string]string{"abilities": "tcp"}); err != nil {
@@ -43,6 +47,18 @@ func TestSplitServes(t *testing.T) {
 	if err := x.set("1001", map[string]string{"bar": "+15550003"}); err != nil {
 		t.Fatal(err)
 	}
+	var said atomic.Int32 // 404 of south, to another office
+	t.Cleanup(x.office("south").Tap(func(f *sip.Flow, sent bool, b []byte) {
+		if sent && f.Partner != "" && strings.HasPrefix(string(b), "SIP/2.0 404") {
+			said.Add(1)
+		}
+	}))
+	x.eventually("south is asked whom it has", func() error {
+		if got := x.called(caller, "sip:+15550002999@north.example"); !strings.Contains(got, "404") || said.Load() == 0 {
+			return errors.New(got + ", and not from south")
+		}
+		return nil
+	})
 	x.eventually("both softswitches know", func() error {
 		if got := x.called(caller, "sip:1002@north.example"); got != "" {
 			return roam.TooBusy

@@ -24,11 +24,9 @@ func (s *Server) renew(tx *transaction.Server, req *sip.Message, in *inquiry) (t
 	}
 	began, source := s.loop.Now(), req.Flow.Remote.Addr()
 	in.q.User, in.home = v.user(), v.visit.Home.Office
-	if v.visit.Profile != nil { // nobody is challenged who may not come like this
-		if err := s.receives(in, v.visit.Profile); err != nil {
-			s.counted("refresh", err, began)
-			return true, err
-		}
+	if err := s.receives(in, cmp.Or(v.visit.Profile, &roam.Profile{})); err != nil { // nobody is challenged who may not come like this
+		s.counted("refresh", err, began)
+		return true, err
 	}
 	value := s.credentials(req, sip.Authorization)
 	if !v.nonces.takes(began, source, nonceOf(value)) {
@@ -40,10 +38,6 @@ func (s *Server) renew(tx *transaction.Server, req *sip.Message, in *inquiry) (t
 	}
 	in.by = began.Add(s.silent(in.home).After.D())
 	if err := s.agreed(in, v.user(), in.home); err != nil {
-		s.counted("refresh", err, began)
-		return true, err
-	}
-	if err := s.receives(in, cmp.Or(v.visit.Profile, &roam.Profile{})); err != nil {
 		s.counted("refresh", err, began)
 		return true, err
 	}
@@ -136,6 +130,9 @@ func (s *Server) renewalAnswered(v *visitor, in *inquiry, value []byte, res *sip
 	if err != nil {
 		s.refuse(in.r.Tx, err)
 		return control.Renewed{Passed: true}
+	}
+	if q.Profile != nil {
+		s.partly(v.user(), in.home, v.visit.Profile, q.Profile)
 	}
 	granted, _ := res.Seconds(sip.Expires)
 	ev := control.Renewed{Ticket: q.Ticket, Profile: q.Profile, Location: *doc.Location, Grant: time.Duration(granted) * time.Second, Held: doc.Held}

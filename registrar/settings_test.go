@@ -135,3 +135,35 @@ func TestNewerProfileIsNamed(t *testing.T) {
 		}
 	})
 }
+
+// TestServicesAfterSilence: a change that the visited office could not be told, for it was cut off longer than home repeats
+// the notice, is there with the next refresh of the phone.
+func TestServicesAfterSilence(t *testing.T) {
+	inWorld(t, func(w *world) {
+		p := w.phone().carry("south")
+		p.want(200)
+		w.mu.Lock()
+		w.lose = func(_, _ roam.OfficeID, m *sip.Message) bool { return m.Method() == sip.NOTIFY }
+		w.mu.Unlock()
+		if err := w.offices["north"].reg.Change(context.Background(), alice, Change{Set: map[string]string{"bar": "+1900"}}); err != nil {
+			t.Fatal(err)
+		}
+		settle(150 * time.Second)
+		bar := func() (bar []string) {
+			w.on("south", func(s *Server) {
+				if line, found := s.Line(alice); found {
+					bar = line.Profile.Bar
+				}
+			})
+			return bar
+		}
+		if got := bar(); len(got) > 0 {
+			t.Fatalf("before the refresh: got %q, though every notice was lost", got)
+		}
+		p.want(200)
+		settle(time.Second)
+		if got := bar(); !slices.Equal(got, []string{"+1900"}) {
+			t.Errorf("after the refresh: got %q, want +1900", got)
+		}
+	})
+}

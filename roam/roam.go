@@ -207,13 +207,14 @@ type Identity struct {
 
 // Peer is what R knows of an office (roam:office, roam:sw).
 type Peer struct {
-	Office    OfficeID `json:"office"`
-	Domains   []string `json:"domains"`
-	Switch    string   `json:"softswitch"` // SIP URI of a living softswitch, or the last known
-	Registrar string   `json:"registrar"`
-	Alive     bool     `json:"alive"`
-	Rev       string   `json:"rev,omitempty"`    // of its card
-	Ranges    []string `json:"ranges,omitempty"` // of numbers, as in its card
+	Office    OfficeID    `json:"office"`
+	Domains   []string    `json:"domains"`
+	Switch    string      `json:"softswitch"` // SIP URI of a living softswitch, or the last known
+	Registrar string      `json:"registrar"`
+	Alive     bool        `json:"alive"`
+	Rev       string      `json:"rev,omitempty"`    // of its card
+	Ranges    []string    `json:"ranges,omitempty"` // of numbers, as in its card
+	Speaks    *Attributes `json:"speaks,omitempty"` // likewise
 }
 
 // Duration is a time.Duration that YAML, JSON and people write as "60s" or "5m".

@@ -2,6 +2,7 @@ package routesrv
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ type office struct {
 	domains   []string
 	ranges    []string
 	rev       string
+	speaks    *roam.Attributes
 	registrar string
 	switches  []softswitch
 	judged    bool // R was reachable long enough for a missing sign of life to count
@@ -43,7 +45,7 @@ func (o *office) gone(uri string, dead func(softswitch) bool) bool {
 
 // peer is o for others: the first softswitch that is not dead, else the first.
 func (o *office) peer(dead func(softswitch) bool) roam.Peer {
-	p := roam.Peer{Office: o.id, Domains: o.domains, Ranges: o.ranges, Rev: o.rev, Registrar: o.registrar, Alive: !o.judged && len(o.switches) == 0}
+	p := roam.Peer{Office: o.id, Domains: o.domains, Ranges: o.ranges, Rev: o.rev, Speaks: o.speaks, Registrar: o.registrar, Alive: !o.judged && len(o.switches) == 0}
 	for i, w := range o.switches {
 		lives := !dead(w)
 		if i == 0 || lives && !p.Alive {
@@ -138,6 +140,10 @@ func (s *Store) fetchOffice(ctx context.Context, id roam.OfficeID) (*office, err
 		return nil, err
 	}
 	o := &office{id: id, domains: strings.Fields(f["domains"]), ranges: strings.Fields(f["ranges"]), rev: f["rev"], registrar: f["registrars"], switches: readSwitches(f["softswitches"])}
+	var speaks roam.Attributes
+	if json.Unmarshal([]byte(f["speaks"]), &speaks) == nil {
+		o.speaks = &speaks
+	}
 	since := s.since.Load()
 	o.judged = since != 0 && time.Since(time.Unix(0, since)) > signOfLife
 	lives := make([]*redis.MapStringStringCmd, len(o.switches))
@@ -224,12 +230,16 @@ func (s *Store) publishCard(ctx context.Context, others []softswitch) error {
 		words = append(words, s.node+"="+s.here.Switch)
 	}
 	h := s.card.Load()
+	speaks, err := json.Marshal(h.Speaks)
+	if err != nil { // strings and numbers: cannot be
+		panic("routesrv: card: " + err.Error())
+	}
 	key := officeKey(h.Office)
 	pipe := s.client.Pipeline()
 	pipe.HSet(ctx, key, "ver", h.Version, "softswitches", strings.Join(words, " "), "registrars", h.Registrar,
-		"domains", strings.Join(h.Domains, " "), "attributes", strings.Join(h.Abilities, " "), "ranges", strings.Join(h.Ranges, " "), "rev", h.Rev)
+		"domains", strings.Join(h.Domains, " "), "attributes", strings.Join(h.Abilities, " "), "ranges", strings.Join(h.Ranges, " "), "rev", h.Rev, "speaks", string(speaks))
 	pipe.Expire(ctx, key, officeTTL)
-	_, err := pipe.Exec(ctx)
+	_, err = pipe.Exec(ctx)
 	return err
 }
 

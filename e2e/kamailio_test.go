@@ -177,3 +177,54 @@ func TestKamailioHome(t *testing.T) {
 		}
 	}
 }
+
+// TestKamailioFront: a Kamailio between a phone and its office relays all that the phone says, REGISTERs with Path. The
+// phone is called and calls through it, with sound, also by who has never heard of it, and after the office was started again.
+func TestKamailioFront(t *testing.T) {
+	const addr, port = "127.0.0.8", 15072
+	cfg, err := os.ReadFile("testdata/front.cfg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "front.cfg")
+	cfg = []byte(strings.NewReplacer("OFFICE_IP", "127.0.0.1", "OFFICE_PORT", fmt.Sprint(port)).Replace(string(cfg)))
+	if err := os.WriteFile(file, cfg, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	startKamailio(t, addr, "-f", file)
+	l := startThree(t, func(office, y string) string {
+		if office != "north" {
+			return y
+		}
+		y = strings.Replace(y, "probe: 0s", "probe: 10s", 1)
+		return strings.Replace(y, "\npartners:\n", fmt.Sprintf("\npartners:\n  - {office: edge, foreign: {listen: 127.0.0.1:%d, sources: [%s], front: true}}\n", port, addr), 1)
+	})
+	alice := newBaresip(t, 440, demoAccount("1001", "north.example", addr+":5060")).start().registered()
+	ann := newBaresip(t, 550, demoAccount("1003", "north.example", addr+":5060")).start().registered()
+	bob := newBaresip(t, 880, demoAccount("1002", "north.example", l.proxy("north"))).start().registered()
+	sue := newBaresip(t, 1000, demoAccount("2001", "south.example", l.proxy("south"))).start().registered()
+	all := func() {
+		t.Helper()
+		talk(t, "bob -> alice behind the front", bob, alice, "sip:1001@north.example", false)
+		talk(t, "alice behind the front -> bob", alice, bob, "sip:1002@north.example", true)
+		talk(t, "alice -> ann, both behind it", alice, ann, "sip:1003@north.example", true)
+		talk(t, "south -> alice behind the front", sue, alice, "sip:1001@north.example", true)
+		talk(t, "alice behind the front -> south", alice, sue, "sip:2001@south.example", false)
+	}
+	all()
+	l.process["north"].kill()
+	l.serve("north")
+	l.process["north"].ready(l.http("north"))
+	talk(t, "bob -> alice, north was started again", bob, alice, "sip:1001@north.example", false)
+	ann.kill()
+	eventually(t, 60*time.Second, "north notices that ann is gone, and not alice", func() error { // 10 s, and a transaction of 32 s
+		if w, _ := l.where("north", "1003"); w.At != "" {
+			return fmt.Errorf("ann is at %q", w.At)
+		}
+		return nil
+	})
+	if w, _ := l.where("north", "1001"); w.At != "north" {
+		t.Errorf("alice is at %q, want north", w.At)
+	}
+	talk(t, "bob -> alice, ann is gone", bob, alice, "sip:1001@north.example", false)
+}

@@ -156,6 +156,9 @@ func (n *Near) Answers(o roam.OfficeID, uri string, done func(bool)) {
 	})
 }
 
+// Proven is nobody, likewise.
+func (n *Near) Proven(*sip.Flow, string, []sip.AOR) (roam.UserID, bool) { return "", false }
+
 // Mirrored is nobody's: an office of several processes has no foreign partners (office.Config.Validate).
 func (n *Near) Mirrored(roam.OfficeID, string) (user roam.UserID, d roam.Device, found bool) {
 	return "", "", false

@@ -42,7 +42,9 @@ func (o *Office) allInOne(cfg Config, names []string, card roam.Card) (err error
 	o.ledger.Hold(o.reg.Provisional)
 	o.layer.OnClosed(o.reg.Closed)
 	o.reg.OnBound(o.bound)
+	o.reg.OnBehind(o.sw.WatchBehind)
 	o.sw.OnSilent(o.reg.Silent)
+	o.sw.OnLost(o.reg.Lost)
 	o.reg.OnFailed(func(f roam.Flow) { o.transport.Charge(f, guess) })
 	m := transaction.NewMux(supported)
 	handle(m, o.reg, "", sip.REGISTER, sip.OPTIONS)
@@ -141,7 +143,9 @@ func (o *Office) newSwitch(cfg Config) (err error) {
 // bound is told that a flow begins or ceases to carry bindings.
 func (o *Office) bound(f roam.Flow, carries bool) {
 	o.transport.Vouch(f, carries)
-	o.sw.Watch(f, carries)
+	if !o.transport.OfForeign(f) { // its phones are asked one by one
+		o.sw.Watch(f, carries)
+	}
 }
 
 // serveCalls gives the softswitch its registrar d, and what m has no other role for; what belongs to a dialog never gets to m.

@@ -33,12 +33,23 @@ func (s *Server) switchOf(id roam.SwitchID) string {
 }
 
 // direct says that no proxy stands between the phone and the softswitch that holds its flow: there is one Via, the
-// phone's, or that softswitch says so by "ob" in its Path (RFC 5626 5.1).
+// phone's, or that softswitch says so by "ob" in its Path (RFC 5626 5.1), or the phone's first hop before a front.
 func direct(req *sip.Message) bool {
 	if req.Flow.Edge != "" {
 		a, err := sip.ParseAddress(req.Value(sip.Path))
 		_, ob := a.URI.Params.Get("ob")
 		return err == nil && ob
+	}
+	if req.Flow.Foreign != "" {
+		var way []string
+		for v := range req.Values(sip.Path) {
+			way = append(way, string(v))
+		}
+		if len(way) == 0 {
+			return false
+		}
+		_, ob := edgeOf(way)
+		return ob
 	}
 	hops := 0
 	for range req.Values(sip.Via) {

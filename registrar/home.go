@@ -125,6 +125,7 @@ func office(o roam.OfficeID) string {
 func (s *Server) reindex(u *subscriber) {
 	var here, away int64
 	var room [4]roam.Flow
+	var behind []control.Contact // fronts
 	flows := room[:0]
 	for i := range u.home.At {
 		p := &u.home.At[i]
@@ -136,6 +137,12 @@ func (s *Server) reindex(u *subscriber) {
 			here++
 			flows = append(flows, c.Target.Flow)
 		}
+		if isBehind(p.Contacts) {
+			behind = append(behind, p.Contacts...)
+		}
+	}
+	if behind != nil || u.behind != nil {
+		u.behind = s.indexBehind(u.home.User, u.behind, behind)
 	}
 	s.bound[boundHome].Add(here - u.counts[0])
 	s.bound[boundAway].Add(away - u.counts[1])

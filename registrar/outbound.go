@@ -27,8 +27,8 @@ func speaksFlows(req *sip.Message) bool {
 func keepsFlow(c control.Contact) bool { return c.RegID != 0 && c.Grant > 0 }
 
 // named checks what r says of flows (RFC 5626 6): a reg-id counts only together with an instance, only one flow is
-// registered at a time, and only one that leads here. A phone behind a proxy is told that its first hop knows
-// nothing of flows: no Path of a phone's is believed, so none says otherwise.
+// registered at a time, and only one that leads here, or to a front that keeps it. A phone behind any other proxy is told
+// that its first hop knows nothing of flows: no Path of a phone's is believed, so none says otherwise.
 func named(req *sip.Message, r *control.Register) error {
 	if !slices.ContainsFunc(r.Contacts, func(c control.Contact) bool { return c.RegID != 0 }) {
 		return nil
@@ -48,8 +48,9 @@ func named(req *sip.Message, r *control.Register) error {
 	return nil
 }
 
-// acceptFlow tells a phone that its flow is one, and how often it must be heard.
+// acceptFlow tells a phone by what way it is reached, that its flow is one, and how often it must be heard.
 func acceptFlow(w *sip.Writer, req *sip.Message, r *control.Register) {
+	echoPath(w, req)
 	if !slices.ContainsFunc(r.Contacts, keepsFlow) || !speaksFlows(req) {
 		return
 	}
@@ -58,5 +59,8 @@ func acceptFlow(w *sip.Writer, req *sip.Message, r *control.Register) {
 		every = flowTimerStream
 	}
 	w.Add(sip.Require, outbound)
+	if req.Flow.Foreign != "" {
+		return // how often is the front's to say: it is the phone's first hop
+	}
 	w.AddOther("Flow-Timer", strconv.Itoa(every))
 }

@@ -142,6 +142,11 @@ func (s *Server) read(req *sip.Message, room []control.Contact) (r control.Regis
 	header, given := req.Seconds(sip.Expires)
 	agent := clip(borrow(req.Value(sip.UserAgent)), 100)
 	path := s.edge(req, &r)
+	if req.Flow.Foreign != "" {
+		if path, err = s.front(req); err != nil {
+			return r, err
+		}
+	}
 	var can *roam.Abilities
 	n := 0
 	for v := range req.Values(sip.Contact) {

@@ -121,6 +121,7 @@ type Server struct {
 	guests    map[roam.OfficeID]int           // devices here, by home
 	numbers   map[string]roam.UserID          // of visitors
 	called    map[sip.AOR]roam.UserID         // visitors, as their phones call them
+	paths     map[string]tenants              // whose phone a front reaches by the token in its Path
 	mirrored  map[string]*visitor             // of foreign homes, by token
 	mins      map[roam.OfficeID]time.Duration // the shortest interval of a foreign home, as it has said
 	cards     map[roam.OfficeID]*cached
@@ -133,6 +134,7 @@ type Server struct {
 	ended     map[roam.Flow]bool           // connections that are gone, and have bindings
 	callers   map[roam.Flow]time.Time      // who has proved for a call who he is, and when
 	onBound   func(roam.Flow, bool)        // never nil
+	onBehind  func(roam.Target, bool)      // likewise
 	onFailed  func(roam.Flow)              // likewise
 	rejoined  map[roam.OfficeID]*rejoining // see rejoin
 	started   time.Time
@@ -169,6 +171,7 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Swit
 		users: map[roam.UserID]*subscriber{}, names: map[string]*subscriber{}, visitors: map[roam.UserID][]*visitor{},
 		guests: map[roam.OfficeID]int{}, mirrored: map[string]*visitor{}, mins: map[roam.OfficeID]time.Duration{}, numbers: map[string]roam.UserID{}, called: map[sip.AOR]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, ranges: map[roam.OfficeID][]string{}, clashes: map[string]bool{}, domains: map[roam.OfficeID][]string{}, seen: map[roam.OfficeID]*acquaintance{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{}, callers: map[roam.Flow]time.Time{},
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),
+		paths: map[string]tenants{}, onBehind: func(roam.Target, bool) {},
 		rejoined: map[roam.OfficeID]*rejoining{}, onStarted: func(roam.OfficeID, time.Time) {},
 		onBound: func(roam.Flow, bool) {}, onFailed: func(roam.Flow) {}, onChanged: func(roam.UserID) {}, questions: questions{offices: map[roam.OfficeID]int{}},
 	}
@@ -316,17 +319,22 @@ func (s *Server) Silent(f roam.Flow) {
 
 // offline ends the bindings of user that f carries.
 func (s *Server) offline(user roam.UserID, f roam.Flow) {
-	on := func(c control.Contact) bool { return c.Target.Flow == f }
+	s.offlineOn(user, f, "", func(c control.Contact) bool { return c.Target.Flow == f })
+}
+
+// offlineOn ends the bindings that f carries, with uri unless that is empty, of the devices of user that have one of which
+// on is true.
+func (s *Server) offlineOn(user roam.UserID, f roam.Flow, uri string, on func(control.Contact) bool) {
 	if u := s.users[user]; u != nil {
 		for _, p := range slices.Clone(u.home.At) {
 			if p.Office == s.cfg.Card.Office && slices.ContainsFunc(p.Contacts, on) {
-				s.change(u, func() control.Event { return control.Offline{Device: p.Device, Flow: f, Next: s.draw()} })
+				s.change(u, func() control.Event { return control.Offline{Device: p.Device, Flow: f, URI: uri, Next: s.draw()} })
 			}
 		}
 	}
 	for _, v := range slices.Clone(s.visitors[user]) {
 		if slices.ContainsFunc(v.visit.Contacts, on) {
-			s.changeVisit(v, func() control.Event { return control.Offline{Device: v.visit.Device, Flow: f} })
+			s.changeVisit(v, func() control.Event { return control.Offline{Device: v.visit.Device, Flow: f, URI: uri} })
 		}
 	}
 }

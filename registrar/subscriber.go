@@ -25,6 +25,7 @@ type subscriber struct {
 
 	elsewhere roam.Location // what R held, when that was newer than what our file says; see Ahead
 	flows     []roam.Flow   // as indexed in Server.flows
+	behind    []roam.Target // fronts, as indexBehind gave them
 	counts    [2]int64      // bindings here, devices away, as counted in Server.bound
 }
 

@@ -18,6 +18,7 @@ type visitor struct {
 	cseq   uint32
 	turn   turn
 	flows  []roam.Flow   // as indexed in Server.flows
+	behind []roam.Target // fronts, as indexBehind gave them
 	bound  int64         // bindings, as counted in Server.bound
 	guest  roam.OfficeID // as counted in Server.guests
 	cause  string        // of the change under way, for the log; "": the phone's own REGISTER
@@ -216,6 +217,9 @@ func (s *Server) reindexVisit(v *visitor) {
 	s.bound[boundVisitor].Add(int64(len(flows)) - v.bound)
 	v.bound = int64(len(flows))
 	v.flows = s.index(v.user(), v.flows, flows)
+	if cs := v.visit.Contacts; v.behind != nil || isBehind(cs) {
+		v.behind = s.indexBehind(v.user(), v.behind, cs)
+	}
 	home := roam.OfficeID("")
 	if v.visit.Serving() {
 		home = v.visit.Home.Office

@@ -407,6 +407,7 @@ type phone struct {
 	nc       int
 	last     *sip.Message
 	auth     string // Authorization of the last REGISTER
+	front    bool   // it comes by a foreign front
 
 	transport  roam.Transport // 0: UDP
 	digestURI  string         // "": uri
@@ -429,6 +430,9 @@ func (p *phone) carry(o roam.OfficeID) *phone {
 
 func (p *phone) flow() *sip.Flow {
 	o := p.w.offices[p.office]
+	if p.front {
+		return o.toForeign()
+	}
 	return &sip.Flow{Flow: roam.Flow{Edge: p.edge, Transport: cmp.Or(p.transport, roam.UDP), Local: o.addr, Remote: netip.AddrPortFrom(netip.MustParseAddr(cmp.Or(p.ip, "198.51.100.7")), p.port)}, Here: o.addr.String()}
 }
 
@@ -469,7 +473,10 @@ func (p *phone) post(text string) (callID string) {
 	if err := sip.Parse([]byte(strings.ReplaceAll(text, "\n", "\r\n")), m); err != nil {
 		p.w.t.Fatal(err)
 	}
-	if !p.unfiltered {
+	switch {
+	case p.front:
+		m.DistrustForeign()
+	case !p.unfiltered:
 		m.Distrust()
 	}
 	callID = m.CallID()

@@ -146,15 +146,15 @@ func (s *Switch) numbers(p *party) (n *roam.Numbers, domain string) {
 	return n, domain
 }
 
-// newCall makes the call of req and takes its A leg. From here on the attempt leaves a record.
-func (s *Switch) newCall(tx *transaction.Server, req *sip.Message, caller party) *Call {
+// newCall makes the call of req and takes its A leg. from is the partner whose word it is, "" for a phone of ours. From here on the attempt leaves a record.
+func (s *Switch) newCall(tx *transaction.Server, req *sip.Message, caller party, from roam.OfficeID) *Call {
 	s.made++
 	c := &Call{s: s, number: s.made, id: shortID(s.made), start: s.loop.Now(), kind: roam.Unknown, caller: caller,
-		from: req.Flow.Office(), invite: tx, max: forwards(req) - 1, far: noSession}
+		from: from, invite: tx, max: forwards(req) - 1, far: noSession}
 	c.own = s.unique + strconv.FormatUint(s.made, 36)
 	c.icid = c.own
 	c.read(req)
-	c.a = &Leg{call: c, name: "A", user: caller.user, device: deviceOn(caller.at(), req.Flow), flow: req.Flow, office: req.Flow.Office(), peer: peerOf(req.Flow)}
+	c.a = &Leg{call: c, name: "A", user: caller.user, device: deviceOn(caller.at(), req.Flow), flow: req.Flow, office: from, peer: peerOf(req.Flow)}
 	s.calls[c.id] = c
 	s.take(&c.caller)
 	c.timer = s.loop.After(s.cfg.RingFor, func() { // Timer C (16.6 step 11), for the whole attempt

@@ -24,10 +24,8 @@ func (s *Switch) fromForeign(tx *transaction.Server, req *sip.Message, to sip.UR
 	if f == nil {
 		return roam.NoAgreement
 	}
-	if f.Front {
-		if _, found, _ := s.dir.Whose(req.Flow, s.claims(req)); found {
-			return s.fromPhone(tx, req, to)
-		}
+	if f.Front && s.relayed(req) {
+		return s.fromPhone(tx, req, to)
 	}
 	caller, err := foreignCaller(req)
 	if err != nil {
@@ -37,7 +35,7 @@ func (s *Switch) fromForeign(tx *transaction.Server, req *sip.Message, to sip.UR
 	if own {
 		caller.home = home
 	}
-	c := s.newCall(tx, req, caller)
+	c := s.newCall(tx, req, caller, home)
 	c.dialled = to.User
 	user, device, mirrored := s.dir.Mirrored(home, to.User)
 	switch {
@@ -53,6 +51,28 @@ func (s *Switch) fromForeign(tx *transaction.Server, req *sip.Message, to sip.UR
 		c.callForeign(to)
 	}
 	return nil
+}
+
+// relayed says that req is of a phone that has registered through the front it came by.
+func (s *Switch) relayed(req *sip.Message) bool {
+	if _, proven := s.proven(req); proven {
+		return true
+	}
+	claims := s.claims(req)
+	user, found, _ := s.dir.Whose(req.Flow, claims)
+	return found && slices.ContainsFunc(claims, func(a sip.AOR) bool { is, known := s.dir.Resolve(a); return known && is == user })
+}
+
+// proven is whose phone a front says that req is of, by the flow token in its Record-Route (METHOD M14, RFC 5626 5.3): the
+// topmost, which is the front's own.
+func (s *Switch) proven(req *sip.Message) (user roam.UserID, found bool) {
+	for v := range req.Values(sip.RecordRoute) {
+		if a, err := sip.ParseAddress(v); err == nil && a.URI.User != "" {
+			return s.dir.Proven(req.Flow, a.URI.User, s.claims(req))
+		}
+		break
+	}
+	return "", false
 }
 
 // foreignCaller is who calls, as a foreign partner says: P-Asserted-Identity where there is one, else From.

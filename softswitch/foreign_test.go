@@ -217,3 +217,125 @@ func TestForeignCallsOut(t *testing.T) {
 		}
 	})
 }
+
+// A phone behind a front is called by way of its Path, and calls: with the front's token as itself, else with credentials.
+func TestFrontCalls(t *testing.T) {
+	world(t, func(t *testing.T, net *network, north, south, west *office) {
+		edge := net.foreign()
+		const alice = roam.UserID("1001@north.example")
+		net.addUser(alice)
+		net.addUser("1003@north.example")
+		north.do(func() {
+			north.sw.cfg.Foreign["acme"].Front = true
+			line := north.dir.lines[alice]
+			line.Targets = []roam.Target{{URI: "sip:1001@192.168.1.10:5060", Route: []string{"<sip:203.0.113.9:5060;lr>"},
+				Flow: roam.Flow{Transport: roam.UDP, Local: north.addrs[2], Remote: edge.addrs[0]}}}
+			north.dir.lines[alice] = line
+			north.dir.flows[edge.addrs[0]] = []roam.UserID{alice}
+		})
+		bob := net.phone("1002@north.example", "198.51.100.1:5060").register(north, "", 1)
+		bob.call("1001", "offer")
+		net.pass(3 * time.Second)
+		bob.bye()
+		net.pass(time.Second)
+		if len(edge.invited) != 1 || bob.last() != 200 {
+			t.Fatalf("bob calls alice: got %v, want 200 by way of the front", bob.got)
+		}
+		in := edge.invited[0]
+		if uri, route := string(in.RequestURI()), string(in.Value(sip.Route)); uri != "sip:1001@192.168.1.10:5060" || route != "<sip:203.0.113.9:5060;lr>" {
+			t.Errorf("the front got %s with Route %s, want alice's Contact and her Path", uri, route)
+		}
+		if from, err := in.From(); err != nil || from.URI.User != "1002" || in.Value(sip.PAssertedIdentity) != nil {
+			t.Errorf("alice's phone was shown %v, %s, want what a phone sees", from, in.Value(sip.PAssertedIdentity))
+		}
+		credentials := sip.Field{Name: sip.ProxyAuthorization, Value: string(alice)}
+		token := sip.Field{Name: sip.RecordRoute, Value: "<sip:1001@203.0.113.9:5060;lr>"}
+		other := sip.Field{Name: sip.RecordRoute, Value: "<sip:1003@203.0.113.9:5060;lr>"}
+		for _, call := range []struct {
+			what, from string
+			fields     []sip.Field
+			want       int
+		}{
+			{"alice", "1001@north.example", nil, 407},
+			{"alice, with credentials", "1001@north.example", []sip.Field{credentials}, 200},
+			{"alice, by the front's token", "1001@north.example", []sip.Field{token}, 200},
+			{"whoever she says she is", "anonymous@anonymous.invalid", []sip.Field{token}, 200},
+			{"alice, by a token that is nobody's", "1001@north.example", []sip.Field{other}, 407},
+			{"somebody who is not behind the front", "1003@north.example", nil, 403},
+			{"that one with credentials", "1003@north.example", []sip.Field{{Name: sip.ProxyAuthorization, Value: "1003@north.example"}}, 403},
+		} {
+			n := len(bob.invited)
+			edge.asAcme(call.from, "sip:1002@north.example", call.fields...)
+			if edge.last() != call.want || (len(bob.invited) == n+1) != (call.want == 200) {
+				t.Errorf("%s: got %v, want %d", call.what, edge.got, call.want)
+			}
+			if call.want == 200 {
+				if from, err := bob.invited[n].From(); err != nil || from.URI.User != "1001" {
+					t.Errorf("%s: bob sees %v, want 1001", call.what, from)
+				}
+			}
+		}
+	})
+}
+
+// A phone behind a front is a phone: it calls other offices, and its calls are charged to it.
+func TestFrontCallsOffice(t *testing.T) {
+	world(t, func(t *testing.T, net *network, north, south, west *office) {
+		edge := net.foreign()
+		const alice = roam.UserID("1001@north.example")
+		net.addUser(alice)
+		north.do(func() {
+			north.sw.cfg.Foreign["acme"].Front = true
+			line := north.dir.lines[alice]
+			line.Targets = []roam.Target{{URI: "sip:1001@192.168.1.10:5060", Route: []string{"<sip:203.0.113.9:5060;lr>"}}}
+			north.dir.lines[alice] = line
+			north.dir.flows[edge.addrs[0]] = []roam.UserID{alice}
+		})
+		sue := net.phone("2001@south.example", "198.51.100.2:5060").register(south, "", 1)
+		edge.asAcme("1001@north.example", "sip:2001@south.example", sip.Field{Name: sip.RecordRoute, Value: "<sip:1001@203.0.113.9:5060;lr>"})
+		if edge.last() != 200 || len(sue.invited) != 1 {
+			t.Fatalf("got %v, want south's phone rung", edge.got)
+		}
+		if r := north.row(alice); r.Role != "caller" || r.Kind != roam.Outgoing || r.Status != 200 {
+			t.Errorf("record %+v, want alice's call to another office", r)
+		}
+	})
+}
+
+// A phone behind a front is asked by way of its Path whether it lives; the front's own silence ends nobody else.
+func TestFrontProbe(t *testing.T) {
+	world(t, func(t *testing.T, net *network, north, south, west *office) {
+		edge := net.foreign()
+		phone := func(n string) roam.Target {
+			return roam.Target{URI: "sip:" + n + "@192.168.1.10:5060", Route: []string{"<sip:203.0.113.9:5060;lr>", "<sip:203.0.113.10:5060;lr>"},
+				Flow: roam.Flow{Transport: roam.UDP, Local: north.addrs[2], Remote: edge.addrs[0]}}
+		}
+		var lost []string
+		var asked []string
+		edge.tl.Handle(transaction.HandlerFunc(func(tx *transaction.Server, req *sip.Message) error {
+			asked = append(asked, string(req.RequestURI())+" "+string(req.Value(sip.Route)))
+			if strings.Contains(string(req.RequestURI()), "1002") {
+				return tx.Reply(430) // its flow is broken
+			}
+			return tx.Reply(200)
+		}))
+		north.do(func() {
+			north.sw.cfg.Probe = 10 * time.Second
+			north.sw.OnSilent(func(f roam.Flow) { t.Errorf("all of %v is taken for dead", f) })
+			north.sw.OnLost(func(t roam.Target) { lost = append(lost, t.URI) })
+			north.sw.WatchBehind(phone("1001"), true)
+			north.sw.WatchBehind(phone("1002"), true)
+			north.sw.WatchBehind(phone("1003"), true)
+			north.sw.WatchBehind(phone("1003"), false)
+		})
+		net.pass(time.Minute)
+		north.do(func() {
+			north.sw.WatchBehind(phone("1001"), false)
+			north.sw.cfg.Probe = 0
+		})
+		slices.Sort(asked)
+		if !slices.Equal(lost, []string{"sip:1002@192.168.1.10:5060"}) || len(asked) < 5 || !strings.HasPrefix(asked[0], "sip:1001@192.168.1.10:5060 <sip:203.0.113.9:5060;lr>") {
+			t.Errorf("got %q lost and %q asked, want 1002 alone, and 1001 by way of its Path", lost, asked)
+		}
+	})
+}

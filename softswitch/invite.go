@@ -41,6 +41,11 @@ func (s *Switch) fromPhone(tx *transaction.Server, req *sip.Message, to sip.URI)
 	src := plan.Source{UDP: req.Flow.Transport == roam.UDP, Policy: s.cfg.ChallengeCalls}
 	claims := s.claims(req)
 	user, found, many := s.dir.Whose(req.Flow, claims)
+	if src.Front = req.Flow.Foreign != ""; src.Front {
+		if is, proven := s.proven(req); proven {
+			user, found, src.Front, src.UDP = is, true, false, false
+		}
+	}
 	var caller party
 	switch {
 	case found:
@@ -103,7 +108,7 @@ func (s *Switch) begin(tx *transaction.Server, req *sip.Message, caller party, t
 		return roam.NotAllowed
 	}
 	full := s.full(&caller)
-	c := s.newCall(tx, req, caller)
+	c := s.newCall(tx, req, caller, "")
 	if full {
 		c.refuse(&sip.Refused{Why: roam.TooBusy, Code: 486, Reason: "Too Many Calls"})
 		return nil

@@ -297,6 +297,10 @@ func (d *directory) Whose(f *sip.Flow, claims []sip.AOR) (roam.UserID, bool, boo
 	}
 	return "", false, len(users) > 1
 }
+func (d *directory) Proven(f *sip.Flow, token string, _ []sip.AOR) (roam.UserID, bool) {
+	u := roam.UserID(token + "@north.example")
+	return u, f.Foreign != "" && slices.Contains(d.flows[f.Remote], u)
+}
 func (d *directory) Mirrored(home roam.OfficeID, token string) (roam.UserID, roam.Device, bool) {
 	name, device, found := strings.Cut(token, "-") // as tests write it
 	user := roam.UserID(name + "@acme.example")

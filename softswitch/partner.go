@@ -17,7 +17,7 @@ func (s *Switch) fromPartner(tx *transaction.Server, req *sip.Message, to sip.UR
 		s.count.tried(roam.Incoming, "refused")
 		return roam.NotAllowed
 	}
-	c := s.newCall(tx, req, caller)
+	c := s.newCall(tx, req, caller, req.Flow.Partner)
 	c.epoch, c.behind = epochOf(req), readPath(req)
 	c.divertedBefore(req)
 	if !c.heard(s.cfg.Card.Speaks) {

@@ -3,6 +3,7 @@ package softswitch
 import (
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/siproam/siproam/roam"
@@ -22,17 +23,25 @@ const (
 	probesAtOnce = 500
 )
 
+// way is a flow, or behind a foreign front one phone (RFC 3327): the front's own flow says nothing of it.
+type way struct {
+	flow  roam.Flow
+	uri   string
+	route string // Path, its values one behind the other
+}
+
 // prober is the flows to be asked, first the next.
 type prober struct {
-	flows   map[roam.Flow]uint64 // and the turn that counts: an older one is of a flow that went and came back
+	flows   map[way]uint64 // and the turn that counts: an older one is of a flow that went and came back
 	queue   []probe
 	turn    uint64
 	ticking bool
 	silent  func(f roam.Flow)
+	lost    func(t roam.Target)
 }
 
 type probe struct {
-	flow roam.Flow
+	flow way
 	turn uint64
 	at   time.Time
 }
@@ -40,8 +49,20 @@ type probe struct {
 // OnSilent says who is told of a flow behind which nobody answers any more.
 func (s *Switch) OnSilent(fn func(f roam.Flow)) { s.probes.silent = fn }
 
+// OnLost says who is told of a phone behind a front that does not answer any more.
+func (s *Switch) OnLost(fn func(t roam.Target)) { s.probes.lost = fn }
+
 // Watch begins to ask a flow, or ends it: the flow carries bindings, or none any more.
-func (s *Switch) Watch(f roam.Flow, carries bool) {
+func (s *Switch) Watch(f roam.Flow, carries bool) { s.watch(way{flow: f}, carries) }
+
+// WatchBehind is Watch for one phone behind a front.
+func (s *Switch) WatchBehind(t roam.Target, carries bool) {
+	s.watch(way{t.Flow, t.URI, strings.Join(t.Route, pathEnd)}, carries)
+}
+
+const pathEnd = "\n" // in no header field
+
+func (s *Switch) watch(f way, carries bool) {
 	p := &s.probes
 	if !carries {
 		delete(p.flows, f)
@@ -51,7 +72,7 @@ func (s *Switch) Watch(f roam.Flow, carries bool) {
 		return
 	}
 	if p.flows == nil {
-		p.flows = map[roam.Flow]uint64{}
+		p.flows = map[way]uint64{}
 	}
 	p.turn++
 	p.flows[f] = p.turn
@@ -59,7 +80,7 @@ func (s *Switch) Watch(f roam.Flow, carries bool) {
 }
 
 // askLater puts f at the end of the queue; the jitter keeps phones that came together from being asked together.
-func (s *Switch) askLater(f roam.Flow, turn uint64) {
+func (s *Switch) askLater(f way, turn uint64) {
 	p := &s.probes
 	at := s.loop.Now().Add(s.cfg.Probe - time.Duration(rand.Int64N(int64(s.cfg.Probe)/5+1)))
 	p.queue = append(p.queue, probe{f, turn, at})
@@ -85,12 +106,16 @@ func (s *Switch) probe() {
 }
 
 // ask sends one OPTIONS down f.
-func (s *Switch) ask(f roam.Flow, turn uint64) {
+func (s *Switch) ask(f way, turn uint64) {
+	t := roam.Target{Flow: f.flow, URI: "sip:" + f.flow.Remote.String()}
+	if f.uri != "" {
+		t.URI, t.Route = f.uri, strings.Split(f.route, pathEnd)
+	}
 	end := func(res *sip.Message, err error) {
 		p := &s.probes
 		switch {
 		case p.flows[f] != turn: // it carries nothing any more
-		case err == nil && res.Status() != 408:
+		case err == nil && !silentBehind(res, f):
 			s.count.probes.Add(1, "answered")
 			if s.cfg.Probe > 0 {
 				s.askLater(f, turn)
@@ -99,23 +124,30 @@ func (s *Switch) ask(f roam.Flow, turn uint64) {
 			s.askLater(f, turn)
 		default:
 			s.count.probes.Add(1, "silent")
-			s.log.Info().Str("event", "phone.silent").Str("remote_ip", f.Remote.Addr().Unmap().String()).Uint16("remote_port", f.Remote.Port()).
-				Msg("phone does not answer any more")
+			s.log.Info().Str("event", "phone.silent").Str("remote_ip", f.flow.Remote.Addr().Unmap().String()).Uint16("remote_port", f.flow.Remote.Port()).
+				Str("contact", f.uri).Msg("phone does not answer any more")
 			delete(p.flows, f)
-			p.silent(f)
+			if f.uri != "" {
+				p.lost(t)
+			} else {
+				p.silent(f.flow)
+			}
 		}
 	}
-	to, err := s.tl.Target(roam.Target{Flow: f})
+	to, err := s.tl.Target(t)
 	if err != nil { // the connection ended
 		end(nil, err)
 		return
 	}
-	callID, uri := transaction.NewTag(), "sip:"+f.Remote.String()
+	callID := transaction.NewTag()
 	s.tl.Request(to, func(w *sip.Writer, f *sip.Flow) error {
-		w.Request("OPTIONS", uri)
+		w.Request("OPTIONS", t.URI)
 		w.AddInt(sip.MaxForwards, 70)
+		for _, r := range t.Route {
+			w.Add(sip.Route, r)
+		}
 		w.Add(sip.From, "<sip:"+f.Here+">;tag="+transaction.NewTag())
-		w.Add(sip.To, "<"+uri+">")
+		w.Add(sip.To, "<"+t.URI+">")
 		w.Add(sip.CallID, callID)
 		w.Add(sip.CSeq, "1 OPTIONS")
 		w.Add(sip.Contact, "<sip:"+f.Here+">")
@@ -126,4 +158,10 @@ func (s *Switch) ask(f roam.Flow, turn uint64) {
 			end(res, err)
 		}
 	})
+}
+
+// silentBehind says that res, which came by f, means that the phone was not reached: 408 from whoever stands between, and
+// from a front that it has no way to it any more (RFC 5626 5.3.1).
+func silentBehind(res *sip.Message, f way) bool {
+	return res.Status() == 408 || f.uri != "" && res.Status() == 430
 }

@@ -33,6 +33,7 @@ type Directory interface {
 	Line(roam.UserID) (line roam.Line, found bool)
 	Resolve(a sip.AOR) (roam.UserID, bool)
 	Whose(f *sip.Flow, claims []sip.AOR) (user roam.UserID, found, many bool)
+	Proven(f *sip.Flow, token string, claims []sip.AOR) (roam.UserID, bool)
 	Mirrored(home roam.OfficeID, token string) (user roam.UserID, d roam.Device, found bool)
 	Authenticate(req *sip.Message, user roam.UserID, done func(roam.UserID, error))
 }

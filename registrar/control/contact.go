@@ -75,14 +75,23 @@ func (o *Office) bind(now time.Time, old []Contact, r *Register) (next []Contact
 }
 
 // find is which of cs, the contacts of one device, c means, -1 for none. A flow is named by its reg-id, whatever
-// URI it has (RFC 5626 6); a contact that was bound before the phone spoke of flows becomes one.
+// URI it has (RFC 5626 6); a contact that was bound before the phone spoke of flows becomes one. Behind a foreign
+// front its Path belongs to its name, unless the Call-ID says that it is the same phone.
 func (o *Office) find(cs []Contact, c *Contact) int {
 	if c.RegID != 0 {
 		if i := slices.IndexFunc(cs, func(e Contact) bool { return e.RegID == c.RegID }); i >= 0 {
 			return i
 		}
 	}
-	return slices.IndexFunc(cs, func(e Contact) bool { return (c.RegID == 0 || e.RegID == 0) && o.equal(e.Target.URI, c.Target.URI) })
+	return slices.IndexFunc(cs, func(e Contact) bool {
+		return (c.RegID == 0 || e.RegID == 0) && o.equal(e.Target.URI, c.Target.URI) && (e.CallID == c.CallID || !apart(&e.Target, &c.Target))
+	})
+}
+
+// apart says that proxies of others (RFC 3327) lead to a and to b by different ways: behind two of them two phones may
+// have one private URI.
+func apart(a, b *roam.Target) bool {
+	return a.Flow.Edge == "" && b.Flow.Edge == "" && !slices.Equal(a.Route, b.Route)
 }
 
 // differs is how much c changes e, which has the same URI.
@@ -140,7 +149,7 @@ func (o *Office) repeats(now time.Time, cs []Contact, r *Register) bool {
 // leaves is what ev leaves of a device's bindings.
 func (ev *Offline) leaves(cs []Contact) (left []Contact) {
 	for _, c := range cs {
-		if ev.Flow != (roam.Flow{}) && c.Target.Flow != ev.Flow {
+		if ev.Flow != (roam.Flow{}) && c.Target.Flow != ev.Flow || ev.URI != "" && c.Target.URI != ev.URI {
 			left = append(left, c)
 		}
 	}

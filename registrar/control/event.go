@@ -131,6 +131,7 @@ type (
 		Device roam.Device
 		All    bool      // every device
 		Flow   roam.Flow // only what it carries of Device; zero: all
+		URI    string    // of that only this Contact; "": all
 		Next   roam.Epoch
 		Why    string // for people; "": offline
 	}

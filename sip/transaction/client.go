@@ -28,9 +28,13 @@ type Client struct {
 	reason    string    // of the CANCEL
 }
 
-// Target is the destination of t: its flow while that lives, else its URI. A
+// Target is the destination of t: the first hop of its Route, else its flow while that lives, else its URI. A
 // flow of a connection that is gone gives roam.NotRegistered.
 func (l *Layer) Target(t roam.Target) (Destination, error) {
+	if len(t.Route) > 0 && t.Flow.Edge == "" { // by way of a proxy, whichever connection it came by (RFC 3327 5.3)
+		a, err := sip.ParseAddress([]byte(t.Route[0]))
+		return Destination{URI: a.URI}, err
+	}
 	if t.Flow != (roam.Flow{}) {
 		f, found := l.sender.Find(t.Flow)
 		if !found {

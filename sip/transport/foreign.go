@@ -85,6 +85,15 @@ func (t *Transport) bindForeign(f *Foreign) error {
 	return nil
 }
 
+// OfForeign says that f is a flow of a foreign partner.
+func (t *Transport) OfForeign(f roam.Flow) bool {
+	p := t.foreignAt(f.Remote.Addr())
+	if p == nil {
+		return false
+	}
+	return slices.ContainsFunc(t.doors, func(d *door) bool { return d.foreign == p && d.place.at.Port() == f.Local.Port() })
+}
+
 // dialledForeign makes flow, a connection of ours without TLS, one with the partner that has its other end, which
 // reaches us by its own listener.
 func (t *Transport) dialledForeign(flow *sip.Flow) {

@@ -7,6 +7,7 @@ import "github.com/siproam/siproam/roam"
 type Source struct {
 	Partner roam.OfficeID // the office whose flow it is; "": a phone listener
 	Bound   roam.UserID   // whose binding the flow is; "": nobody's
+	Front   bool          // the flow is a foreign front's: many phones', and Bound is whom From names
 	Many    bool          // several bindings share the flow and none of them was named
 	Claim   roam.UserID   // who it says to be, when that is a subscriber or visitor here
 	Visitor bool          // Bound is a visitor
@@ -33,6 +34,8 @@ func Caller(s Source) (user roam.UserID, b Basis) {
 		return "", Asserted
 	case s.Many:
 		return "", Refused
+	case s.Bound != "" && s.Front:
+		return s.Bound, Challenge
 	case s.Bound != "" && !s.Visitor && (s.Policy == "always" || s.Policy != "never" && s.UDP):
 		return s.Bound, Challenge
 	case s.Bound != "":

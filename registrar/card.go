@@ -26,6 +26,9 @@ type cached struct {
 // serveOptions is the question for our office card (130, 330-340), or a phone's keep-alive.
 func (s *Server) serveOptions(tx *transaction.Server, req *sip.Message) error {
 	if req.Flow.Partner == "" {
+		if s.endedMirror(req) {
+			return roam.NoSuchUser
+		}
 		return tx.Reply(200, sip.Field{Name: sip.Allow, Value: allow}, sip.Field{Name: sip.Accept, Value: "application/sdp"})
 	}
 	u, err := sip.ParseURI(req.RequestURI())

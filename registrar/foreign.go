@@ -263,6 +263,19 @@ func (s *Server) Mirrored(home roam.OfficeID, token string) (user roam.UserID, d
 	return v.user(), v.visit.Device, true
 }
 
+// endedMirror says that a foreign home asks a Contact that we gave it and that rings nobody any more.
+func (s *Server) endedMirror(req *sip.Message) bool {
+	if req.Flow.Foreign == "" {
+		return false
+	}
+	u, err := sip.ParseURI(req.RequestURI())
+	if err != nil || len(u.User) != mirrorLen {
+		return false
+	}
+	_, _, found := s.Mirrored(req.Flow.Foreign, u.User)
+	return !found
+}
+
 // movedOn is a notice without home's word (370 to 480): of a foreign home's user the word of the office that has him
 // counts, when R says the same and it is newer than ours.
 func (s *Server) movedOn(tx *transaction.Server, from roam.OfficeID, v *visitor) error {

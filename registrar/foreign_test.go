@@ -436,3 +436,107 @@ func TestForeignWithoutR(t *testing.T) {
 		}
 	})
 }
+
+// What offices tell each other is worth nothing from a foreign partner, at whatever listener it comes in.
+func TestForeignIsNoOffice(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.foreign(0)
+		p := w.roamer("carol", "north")
+		if code := p.register(); code != 200 {
+			t.Fatalf("got %d, want 200", code)
+		}
+		w.at("north")
+		o := w.offices["north"]
+		mirror, _ := sip.ParseURI([]byte(w.acme.contacts("carol")[0]))
+		for n, ask := range []struct {
+			what, line, fields, body string
+			code                     int
+		}{
+			{"a registration message", "REGISTER sip:north.example", "To: <sip:1001@north.example>\nContact: <sip:x@acme.example>\nRoam-Ticket: x\nP-Visited-Network-ID: acme\n", "", 403},
+			{"an identity query", "REGISTER sip:north.example", "To: <sip:1001@north.example>\nP-Visited-Network-ID: acme\n", "", 403},
+			{"a REGISTER for its own user", "REGISTER sip:acme.example", "To: <sip:carol@acme.example>\nContact: <sip:x@acme.example>\n", "", 403},
+			{"a supersede", "NOTIFY sip:north.example", "To: <sip:north.example>\nEvent: reg\nSubscription-State: terminated\nContent-Type: application/reginfo+xml\n",
+				`<reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="0" state="partial"><registration aor="sip:carol@acme.example" id="r" state="terminated"><contact id="c" state="terminated" event="deactivated"><uri>sip:` +
+					mirror.User + `@x</uri></contact></registration></reginfo>`, 481},
+			{"a profile", "NOTIFY sip:north.example", "To: <sip:north.example>\nEvent: ua-profile\nSubscription-State: active\nContent-Type: " + visitType + "\n", `{"v":1,"user":"carol@acme.example","profile":{"v":1,"rev":9}}`, 481},
+			{"whether a Contact lives", "OPTIONS sip:" + mirror.User + "@192.0.2.1:5070", "To: <sip:x>\n", "", 200},
+			{"whether one lives that does not", "OPTIONS sip:" + strings.Repeat("x", mirrorLen) + "@192.0.2.1:5070", "To: <sip:x>\n", "", 404},
+			{"a card", "OPTIONS sip:north.example", "To: <sip:north.example>\nAccept: " + officeType + "\n", "", 200},
+		} {
+			callID := fmt.Sprintf("ask%d", n)
+			method, _, _ := strings.Cut(ask.line, " ")
+			text := ask.line + " SIP/2.0\nVia: SIP/2.0/UDP 203.0.113.9;branch=z9hG4bK" + callID + "\nMax-Forwards: 70\nFrom: <sip:acme.example>;tag=1\n" + ask.fields +
+				"Call-ID: " + callID + "\nCSeq: 1 " + method + "\nContent-Length: " + strconv.Itoa(len(ask.body)) + "\n\n"
+			m := &sip.Message{Flow: o.toForeign()}
+			if err := sip.Parse([]byte(strings.ReplaceAll(text, "\n", "\r\n")+ask.body), m); err != nil {
+				t.Fatal(ask.what, err)
+			}
+			m.DistrustForeign()
+			o.layer.Receive([]*sip.Message{m}, func() {})
+			time.Sleep(time.Second)
+			synctest.Wait()
+			w.mu.Lock()
+			heard := w.heard[callID]
+			w.mu.Unlock()
+			if len(heard) != 1 || heard[0].Status() != ask.code {
+				t.Errorf("%s: got %d answers, want one, %d", ask.what, len(heard), ask.code)
+				if len(heard) > 0 {
+					t.Errorf("%s: got %d", ask.what, heard[0].Status())
+				}
+				continue
+			}
+			if len(heard[0].Body()) > 0 {
+				t.Errorf("%s: was told %s", ask.what, heard[0].Body())
+			}
+		}
+		w.at("north")
+	})
+}
+
+// Under routes.mode: strict the 200 waits for R, and without R nobody is asked.
+func TestForeignStrict(t *testing.T) {
+	inWorld(t, func(w *world) {
+		acme := w.foreign(0)
+		o := w.offices["north"]
+		o.cfg.Strict = true
+		w.on("north", func(s *Server) { s.Reload(o.cfg) })
+		p := w.roamer("carol", "north")
+		if code := p.register(); code != 200 {
+			t.Fatalf("got %d, want 200", code)
+		}
+		w.at("north")
+		w.r.mu.Lock()
+		w.r.away = true
+		w.r.mu.Unlock()
+		n := acme.count
+		q := w.roamer("dave", "north")
+		if code := q.register(); code != 503 || acme.count != n {
+			t.Errorf("R away: got %d after %d questions to home, want 503 after none", code, acme.count-n)
+		}
+		if code := p.register(); code != 200 {
+			t.Errorf("R away, a refresh: got %d, want 200", code)
+		}
+		w.r.mu.Lock()
+		w.r.away, w.r.mute, w.r.lost = false, true, true
+		w.r.mu.Unlock()
+		if code := q.register(); code != 503 || w.here("dave@acme.example") {
+			t.Errorf("R does not acknowledge: got %d, want 503 and nothing kept", code)
+		}
+		time.Sleep(2 * time.Second)
+		if cs := acme.contacts("dave"); len(cs) != 0 {
+			t.Errorf("R did not acknowledge: home has %q, want it taken back", cs)
+		}
+		w.r.mu.Lock()
+		w.r.mute, w.r.lost = false, false
+		w.r.mu.Unlock()
+		if code := q.register(); code != 200 || !w.here("dave@acme.example") {
+			t.Errorf("R is back: got %d, want 200", code)
+		}
+	})
+}
+
+// here says that north has user as a visitor.
+func (w *world) here(user roam.UserID) (is bool) {
+	w.on("north", func(s *Server) { is = s.here(user) })
+	return is
+}

@@ -89,7 +89,7 @@ func (c *Config) Doubts() (all []string) {
 		}
 	}
 	for i, p := range c.Partners {
-		if p.Visitors.Max == 0 {
+		if front := p.Foreign != nil && p.Foreign.Domain == ""; p.Visitors.Max == 0 && !front {
 			say("partners[%d].visitors.max: 0: no user of %s may visit", i, p.Office)
 		}
 	}

@@ -161,8 +161,9 @@ func TestFrontFlows(t *testing.T) {
 			}
 			line, _ := s.Line(bob)
 			s.Lost(line.Targets[0])
+			s.Closed(f) // the front's connection to us: it has others
 		})
-		time.Sleep(time.Second)
+		time.Sleep(time.Minute)
 		w.on("north", func(s *Server) {
 			for user, want := range map[roam.UserID]int{alice: 1, bob: 0} {
 				if line, _ := s.Line(user); len(line.Targets) != want {

@@ -253,7 +253,7 @@ func (s *Server) restore() {
 // softswitch in another process holds them.
 func (s *Server) suspect(cs []control.Contact) {
 	for _, c := range cs {
-		if c.Target.Flow.Transport.Stream() && c.Target.Flow.Edge == "" {
+		if c.Target.Flow.Transport.Stream() && c.Target.Flow.Edge == "" && !isBehind([]control.Contact{c}) {
 			s.ended[c.Target.Flow] = true
 		}
 	}
@@ -292,7 +292,7 @@ const closedFor = 32 * time.Second
 
 // Closed marks the bindings of a connection that ended, and ends them unless the phone comes back.
 func (s *Server) Closed(f *sip.Flow) {
-	if t := s.flows[f.Flow]; t.len() > 0 {
+	if t := s.flows[f.Flow]; t.len() > 0 && f.Foreign == "" { // a front's says nothing of the phones behind it
 		gone := f.Flow
 		s.ended[gone] = true
 		s.loop.After(closedFor, func() { s.Silent(gone) })

@@ -56,7 +56,7 @@ var (
 		RoamTicket, RoamEpoch, RoamDigest, RoamService, RoamPath)
 
 	// officesOnly is what nobody but another siproam may say.
-	officesOnly = setOf(PVisitedNetworkID, PChargingVector, RoamTicket, RoamEpoch, RoamDigest, RoamService)
+	officesOnly = partnersOnly &^ setOf(PAssertedIdentity, Path)
 )
 
 // A Name must fit a set.

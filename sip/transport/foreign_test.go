@@ -21,7 +21,7 @@ func TestForeign(t *testing.T) {
 	}
 	own := strings.TrimPrefix(addrs[1], "udp:")
 	ask := "OPTIONS sip:x SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n" +
-		"P-Asserted-Identity: <sip:a@acme.example>\r\nPath: <sip:127.0.0.5;lr>\r\nRoam-Ticket: t\r\nP-Visited-Network-ID: north\r\nContent-Length: 0\r\n\r\n"
+		"P-Asserted-Identity: <sip:a@acme.example>\r\nPath: <sip:127.0.0.5;lr>\r\nRoam-Ticket: t\r\nRoam-Path: north\r\nP-Visited-Network-ID: north\r\nContent-Length: 0\r\n\r\n"
 	send := func(network, from, to string) {
 		d := net.Dialer{}
 		ip := net.ParseIP(from)
@@ -48,7 +48,7 @@ func TestForeign(t *testing.T) {
 		if f := h.flow; f.Foreign != "acme" || f.Partner != "" || f.Remote.Addr().String() != "127.0.0.5" {
 			t.Errorf("%s: got %+v, want acme's, and no partner's", network, f)
 		}
-		for n, want := range map[sip.Name]bool{sip.PAssertedIdentity: true, sip.Path: true, sip.RoamTicket: false, sip.PVisitedNetworkID: false} {
+		for n, want := range map[sip.Name]bool{sip.PAssertedIdentity: true, sip.Path: true, sip.RoamTicket: false, sip.RoamPath: false, sip.PVisitedNetworkID: false} {
 			if got := h.m.Value(n) != nil; got != want {
 				t.Errorf("%s: %v is there: got %v, want %v", network, n, got, want)
 			}

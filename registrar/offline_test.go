@@ -191,3 +191,33 @@ func TestOfflineIsTold(t *testing.T) {
 		})
 	}
 }
+
+// TestOnlyTheServingOfficeAsks (M12): the flows that the softswitch asks whether they live are those of the phones here: home has none of a user
+// who is away, nor has the office that he left.
+func TestOnlyTheServingOfficeAsks(t *testing.T) {
+	inWorld(t, func(w *world) {
+		asked := map[roam.OfficeID]map[roam.Flow]bool{}
+		for id := range w.offices {
+			w.on(id, func(s *Server) {
+				asked[id] = map[roam.Flow]bool{}
+				s.onBound = func(f roam.Flow, carries bool) {
+					if asked[id][f] = carries; !carries {
+						delete(asked[id], f)
+					}
+				}
+			})
+		}
+		p := w.phone()
+		for _, at := range []roam.OfficeID{"north", "south", "west", "north", "west"} {
+			p.carry(at).want(200)
+			w.agree(at)
+			for id := range w.offices {
+				w.on(id, func(*Server) {
+					if len(asked[id]) != map[bool]int{true: 1}[id == at] || id == at && !asked[id][p.flow().Flow] {
+						t.Errorf("at %s: %s asks %v", at, id, asked[id])
+					}
+				})
+			}
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package office_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -89,5 +90,27 @@ func TestCapacityOnTheWire(t *testing.T) {
 	x.located("1003", "")
 	if res := x.dial("udp", "west").register("1003", contact); res.Status() != 200 {
 		t.Errorf("west has room: got %d, want 200", res.Status())
+	}
+}
+
+// TestCapacityAfterRestart: who was served before counts after a restart, too, before any phone has said a word.
+func TestCapacityAfterRestart(t *testing.T) {
+	x := startThree(t, func(c *office.Config) {
+		if c.Office == "south" {
+			c.Capacity.Visitors, c.Capacity.Users = 1, 1
+		}
+	})
+	for n, home := range map[string]string{"1001": "north", "2001": "south"} {
+		if res := x.dial("udp", "south").register(n, "Contact: <sip:"+n+"@192.0.2.9>;expires=300\nExpires: 300\n"); res.Status() != 200 {
+			t.Fatalf("%s of %s: got %d, want 200", n, home, res.Status())
+		}
+		x.located(n, "south")
+	}
+	x.again()
+	for n, want := range map[string]string{"1002": "503 Service Unavailable", "2002": "503 Service Unavailable", "1001": "200 OK", "2001": "200 OK"} {
+		res := x.dial("udp", "south").register(n, "Contact: <sip:"+n+"@192.0.2.9>;expires=300\nExpires: 300\n")
+		if got := fmt.Sprint(res.Status(), " ", res.Reason()); got != want {
+			t.Errorf("%s after the restart: got %s, want %s", n, got, want)
+		}
 	}
 }

@@ -19,31 +19,7 @@ func TestStartWithoutStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.located("1001", "south")
-	x.stop()
-
-	h := &office.House{State: x.dir, Version: "test", Log: zerolog.Nop()}
-	for _, was := range x.house.Offices {
-		o, err := office.New(was.Config(), zerolog.Nop()) // its routing store is the one that has gone
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.Offices = append(h.Offices, o)
-	}
-	x.house = h
-	ctx, stop := context.WithCancel(context.Background())
-	ready, ended := make(chan struct{}), make(chan error, 1)
-	go func() { ended <- h.Run(ctx, func() { close(ready) }) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	select {
-	case <-ready:
-	case <-time.After(10 * time.Second):
-		t.Fatal("not ready while the routing store is away")
-	}
+	x.again()
 	alice := x.phone("1001", "south", phone.Config{Answer: phone.Talk, Tone: 440})
 	carol := x.phone("2001", "south", phone.Config{})
 	for _, p := range []*phone.Phone{alice, carol} {
@@ -61,5 +37,34 @@ func TestStartWithoutStore(t *testing.T) {
 	health, err := x.office("south").Health(within(t, 5*time.Second))
 	if err != nil || !health.Ready {
 		t.Errorf("got %+v %v, want ready all the same", health, err)
+	}
+}
+
+// again stops the offices and their routing store, and starts the offices from their files.
+func (x *three) again() {
+	x.t.Helper()
+	x.stop()
+	h := &office.House{State: x.dir, Version: "test", Log: zerolog.Nop()}
+	for _, was := range x.house.Offices {
+		o, err := office.New(was.Config(), zerolog.Nop()) // its routing store is the one that has gone
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		h.Offices = append(h.Offices, o)
+	}
+	x.house = h
+	ctx, stop := context.WithCancel(context.Background())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- h.Run(ctx, func() { close(ready) }) }()
+	x.t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			x.t.Error(err)
+		}
+	})
+	select {
+	case <-ready:
+	case <-time.After(10 * time.Second):
+		x.t.Fatal("not ready while the routing store is away")
 	}
 }

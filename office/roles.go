@@ -50,6 +50,7 @@ func (o *Office) allInOne(cfg Config, names []string, card roam.Card) (err error
 	handle(m, o.reg, "", sip.REGISTER, sip.OPTIONS)
 	o.registrarNotices(m)
 	o.sw.Knows(o.reg)
+	o.loop.After(0, func() { o.reg.EachServed(o.sw.Took) }) // what the file has; after the registrar's own first turn
 	o.serveCalls(m, o.reg)
 	return nil
 }

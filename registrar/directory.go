@@ -68,6 +68,20 @@ func (s *Server) lineOf(u *subscriber) roam.Line {
 	return line
 }
 
+// EachServed gives the line of everybody who has a phone here.
+func (s *Server) EachServed(each func(roam.Line)) {
+	for user := range s.visitors {
+		if line, found := s.Line(user); found && line.Gone == nil {
+			each(line)
+		}
+	}
+	for _, u := range s.users {
+		if u.counts[0] > 0 {
+			each(s.lineOf(u))
+		}
+	}
+}
+
 // best is cs as targets, best first: connections that live, then q, then the most recently refreshed (10.2.1.2).
 func (s *Server) best(cs []control.Contact) []roam.Target {
 	now := s.loop.Now()

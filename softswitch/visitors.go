@@ -39,6 +39,23 @@ func (s *Switch) allocateUser(line roam.Line) roam.Refusal {
 	return roam.OK
 }
 
+// Took counts who was served before we were started, whatever there is room for.
+func (s *Switch) Took(line roam.Line) {
+	switch {
+	case !line.Visitor && s.cfg.Users > 0:
+		s.users[line.User] = true
+	case line.Visitor:
+		devices := s.visitors[line.User]
+		if devices == nil {
+			devices = map[roam.Device]bool{}
+			s.visitors[line.User] = devices
+		}
+		for _, t := range line.Targets {
+			devices[t.Device] = true
+		}
+	}
+}
+
 // Release is registrar.Switch's (260, 480): the device no longer counts. Calls in progress go on, those that ring follow it.
 func (s *Switch) Release(user roam.UserID, device roam.Device, gone roam.Location) {
 	s.follow(user, device, gone)

@@ -35,6 +35,7 @@ const (
 	believeAfter = 40 * time.Second
 	startPause   = 250 * time.Millisecond // until the next try to tell it; doubles to mostPause
 	mostPause    = 30 * time.Second
+	heedEvery    = 5 * time.Second // a partner's start, at most
 )
 
 // startDoc is the body of the notice.
@@ -49,6 +50,10 @@ type rejoining struct {
 	tries   int
 	waiting *loop.Timer
 	repeats []*visitor // of its users: whose message is still to be repeated
+
+	heeding bool      // it has started, and has been heard so not long ago
+	heeded  time.Time // when that was
+	written time.Time // its file, before that start
 }
 
 // Since says when our file was written last, before this start; before the loop runs.
@@ -172,14 +177,36 @@ func (s *Server) serveStart(tx *transaction.Server, req *sip.Message) error {
 	if !body(req, startType, &doc) || doc.Version > docVersion {
 		return roam.BadRequest
 	}
-	s.log.Info().Str("event", "office.started").Str("peer", string(from)).Time("written", doc.Written).Msg("another office has started")
-	if c := s.cards[from]; c != nil {
-		c.known = false // it may have another key
-	}
-	s.recall(from)
-	s.repeat(from)
-	s.onStarted(from, doc.Written)
+	s.heed(from, doc.Written)
 	return tx.Reply(200)
+}
+
+// heed does what the start of o from a file that was written last at written asks for. A partner that says so again and
+// again is heeded now and then.
+func (s *Server) heed(o roam.OfficeID, written time.Time) {
+	r := s.rejoins(o)
+	if !r.heeding || written.Before(r.written) {
+		r.written = written
+	}
+	if r.heeding {
+		return
+	}
+	r.heeding = true
+	now := func() {
+		r.heeding, r.heeded = false, s.loop.Now()
+		s.log.Info().Str("event", "office.started").Str("peer", string(o)).Time("written", r.written).Msg("another office has started")
+		if c := s.cards[o]; c != nil {
+			c.known = false // it may have another key
+		}
+		s.recall(o)
+		s.repeat(o)
+		s.onStarted(o, r.written)
+	}
+	if wait := heedEvery - s.loop.Now().Sub(r.heeded); wait > 0 {
+		s.loop.After(wait, now)
+	} else {
+		now()
+	}
 }
 
 // recall sends what is owed to o now.

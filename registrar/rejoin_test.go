@@ -222,7 +222,7 @@ func TestRestoredVisited(t *testing.T) {
 		p.carry("west").register()
 		w.agree("west")
 		w.offices["south"].restore(old)
-		time.Sleep(time.Second)
+		time.Sleep(heedEvery)
 		w.agree("west")
 	})
 }
@@ -266,6 +266,7 @@ func TestToldAtItsStart(t *testing.T) {
 // Only an office may say that it has started, and a message like that from a phone, or a broken one, does nothing.
 func TestStartFromNobody(t *testing.T) {
 	inWorld(t, func(w *world) {
+		time.Sleep(heedEvery)
 		started := 0
 		w.on("north", func(s *Server) { s.OnStarted(func(roam.OfficeID, time.Time) { started++ }) })
 		say := func(partner roam.OfficeID, body string) int {
@@ -291,6 +292,13 @@ func TestStartFromNobody(t *testing.T) {
 		}
 		if got := say("south", `{"v":1}`); got != 1 {
 			t.Errorf("a start of south's: counted %d times, want once", got)
+		}
+		before := started
+		for range 20 { // it says so for 20 s
+			say("south", `{"v":1}`)
+		}
+		if got := started - before; got < 3 || got > 5 {
+			t.Errorf("20 starts in 20 s: heeded %d times, want every %v", got, heedEvery)
 		}
 	})
 }

@@ -88,7 +88,9 @@ func (s *Server) renewal(v *visitor, a control.Renewal) {
 		}
 		s.freshen(in.home)
 		network := s.network(in.r.Device, in.r.CallID, in.r.Person, a.Can) + s.from(in.tx.Flow().Remote.Addr())
-		if s.loop.Now().Before(v.fresh) {
+		if s.loop.Now().Before(v.fresh) { // now, not when the answer comes
+			has := v.visit.Ticket
+			in.has = &has
 			network += ";ticket=" + strconv.FormatUint(uint64(v.visit.Ticket.Epoch), 10)
 		}
 		build := s.message(v, a.Record, network, sip.Field{Name: sip.RoamDigest, Value: "REGISTER;uri=" + sip.Quote(string(req.RequestURI()))},
@@ -114,10 +116,6 @@ func (s *Server) renewalAnswered(v *visitor, in *inquiry, value []byte, res *sip
 		s.passOn(in, value, res)
 		v.nonces.passed(s.loop.Now(), in.tx.Flow().Remote.Addr(), res)
 		return control.Renewed{Passed: true}
-	}
-	if s.loop.Now().Before(v.fresh) {
-		has := v.visit.Ticket
-		in.has = &has
 	}
 	q, doc := s.welcome(in, res)
 	if q.Why != roam.OK || doc.Location == nil {

@@ -15,6 +15,7 @@ type Home struct {
 	Profile *roam.Profile
 	Kept               // as the disk has it, but for drift and refreshes
 	now     *change    // nil when nothing is under way
+	drawn   roam.Epoch // of the last ticket; see Above
 	above   roam.Epoch // R was seen to hold this, from before our file: the next epoch is higher
 	said    roam.Epoch // R was seen to hold our location of this epoch; see told
 }
@@ -115,9 +116,9 @@ func (h *Home) Restore(now time.Time, out []Action) []Action {
 // Step takes one event and appends what is to be done to out.
 func (h Home) Step(now time.Time, ev Event, out []Action) (Home, []Action) {
 	switch ev := ev.(type) {
-	case Register: // c: the credentials are good
+	case Register: // c: the credentials are good (230)
 		return h.register(now, &ev, out)
-	case Registration: // i
+	case Registration: // i (170, 490)
 		return h.registration(now, &ev, out)
 	case Allocated: // d
 		if h.now == nil || h.now.stage != allocating {
@@ -127,7 +128,7 @@ func (h Home) Step(now time.Time, ev Event, out []Action) (Home, []Action) {
 			return h.refuse(ev.Why, out)
 		}
 		return h.save(h.now, out)
-	case Saved:
+	case Saved: // e and i end: R is told (180, 240, 490), and who was left (f: 250)
 		if h.now == nil || h.now.stage != saving && h.now.stage != returning {
 			return h, out
 		}
@@ -137,9 +138,9 @@ func (h Home) Step(now time.Time, ev Event, out []Action) (Home, []Action) {
 		return h.saved(now, ev.Err, out)
 	case Reported:
 		return h.reported(now, ev, out)
-	case Settled:
+	case Settled: // f, acknowledged
 		return h.settled(now, ev, out)
-	case Offline:
+	case Offline: // M12
 		return h.offline(now, ev, out)
 	case Recall:
 		return h.recall(now, ev.To, out)

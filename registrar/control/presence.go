@@ -277,8 +277,19 @@ func (h *Home) Ticket(now time.Time, d roam.Device, office roam.OfficeID, next r
 	return next
 }
 
-// Above is next, or what is above all that R was seen to hold.
-func (h *Home) Above(next roam.Epoch) roam.Epoch { return max(next, h.above+1) }
+// Above is next for a new ticket or, where our clock is behind, what is above all that is known of the user, of earlier tickets
+// too: what is not above a stay that is over would be refused as old, again and again.
+func (h *Home) Above(next roam.Epoch) roam.Epoch {
+	next = max(next, h.above+1, h.drawn+1, h.Location.Epoch+1, h.Floor+1)
+	for i := range h.Left {
+		next = max(next, h.Left[i].Epoch+1)
+	}
+	for i := range h.At {
+		next = max(next, h.At[i].Epoch+1)
+	}
+	h.drawn = next
+	return next
+}
 
 // where draws the location from the devices: none, the one office, or home for several. Of several
 // softswitches there it is that of the device that came last: it lives.

@@ -110,13 +110,13 @@ func (v *Visit) Restore(now time.Time, out []Action) []Action {
 // Step takes one event and appends what is to be done to out.
 func (v Visit) Step(now time.Time, ev Event, out []Action) (Visit, []Action) {
 	switch ev := ev.(type) {
-	case Legal: // 160, 370
+	case Legal: // h begins (160, 370)
 		return v.legal(now, ev, out)
-	case Renew: // 140, 160
+	case Renew: // g and h of a refresh (140, 160)
 		return v.renew(now, ev, out)
-	case Renewed: // 150, 170
+	case Renewed: // g and i, answered (150, 170)
 		return v.renewed(now, ev, out)
-	case Allocated:
+	case Allocated: // h
 		switch {
 		case v.now == nil || v.now.stage != allocating:
 			return v, out
@@ -126,9 +126,9 @@ func (v Visit) Step(now time.Time, ev Event, out []Action) (Visit, []Action) {
 			return v.save(*v.now, out)
 		}
 		return v.record(now, *v.now, out)
-	case Recorded: // 170-180, 490
+	case Recorded: // i, answered (170-180, 490)
 		return v.recorded(now, ev, out)
-	case Saved:
+	case Saved: // j follows (190, 500)
 		if v.now != nil && v.now.stage == returning {
 			return v.returned(now, ev.Err, out)
 		}
@@ -138,7 +138,7 @@ func (v Visit) Step(now time.Time, ev Event, out []Action) (Visit, []Action) {
 		return v.saved(now, ev.Err, out)
 	case Reported:
 		return v.reported(now, ev, out)
-	case Superseded: // 250-260, 480
+	case Superseded: // f (250-260, 480)
 		return v.superseded(now, ev, out)
 	case Carded: // M11
 		if v.Busy() || !v.Serving() || v.Home.Office != ev.Card.Office {
@@ -150,7 +150,7 @@ func (v Visit) Step(now time.Time, ev Event, out []Action) (Visit, []Action) {
 		return v.profiled(ev, out)
 	case Confirm:
 		return v.confirm(now, out)
-	case Offline:
+	case Offline: // M12
 		if !v.Serving() {
 			return v, append(out, Answer{Tx: ev.Tx})
 		}

@@ -44,7 +44,8 @@ func TestDay(t *testing.T) {
 		{18, "the phone network at home fails, with no effect", func() { w.offices[home].kill(0); w.offices[home].start() }, nil},
 		{19, "somebody has called with the desk phone", func() { w.register(desk, desk.grant(), true) }, []roam.OfficeID{"o2"}},
 		{21, "the cell phone, running, is carried to where it never was", func() { w.plug(cell, 5, false, false) }, []roam.OfficeID{"o6"}},
-		{22, "and back to where it was ended before", func() { w.plug(cell, west, false, false) }, []roam.OfficeID{"o4"}},
+		{22, "the desk phone is switched off and on", func() { w.plug(desk, home, true, false) }, []roam.OfficeID{"o2"}},
+		{23, "the cell phone is carried, running, to where the call at seven in the evening ended it", func() { w.plug(cell, south, false, false) }, []roam.OfficeID{"o3"}},
 		{24, "", func() {}, nil},
 	} {
 		w.pass(began.Add(time.Duration(e.hour * float64(time.Hour))).Sub(w.now))

@@ -216,7 +216,7 @@ func (o *office) identify(from *office, a *attempt) control.Queried {
 	}
 	e := h.Ticket(o.now, a.device, from.id, 0)
 	if e == 0 {
-		e = o.draw()
+		e = h.Above(o.draw())
 	}
 	t := roam.Ticket{User: h.User, Device: a.device, Office: from.id, Home: o.id, Epoch: e, Until: o.now.Add(2 * longest)}
 	return control.Queried{Ticket: t, Profile: h.Profile}

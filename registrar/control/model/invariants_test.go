@@ -73,7 +73,9 @@ func computed(h *control.Home) (at roam.OfficeID) {
 // changes nothing and is refused as such.
 func (w *world) older(was, is *control.Home, r *control.Registration, out []control.Action) {
 	old := slices.ContainsFunc(was.At, func(p control.Presence) bool { return p.Device == r.Ticket.Device && p.Epoch > r.Ticket.Epoch }) ||
-		slices.ContainsFunc(was.Left, func(l control.Left) bool { return l.Device == r.Ticket.Device && l.Epoch > r.Ticket.Epoch })
+		slices.ContainsFunc(was.Left, func(l control.Left) bool {
+			return l.Device == r.Ticket.Device && l.Epoch > r.Ticket.Epoch && (!l.Void || l.Office == r.Ticket.Office)
+		})
 	if !old {
 		return
 	}
@@ -128,7 +130,7 @@ func (w *world) survived(o *office, was published) {
 		}
 		for _, p := range k.At {
 			if !slices.ContainsFunc(s.home.At, func(q control.Presence) bool {
-				return q.Device == p.Device && q.Office == p.Office && q.Epoch >= p.Epoch && len(q.Contacts) == len(p.Contacts)
+				return q.Device == p.Device && q.Office == p.Office && len(q.Contacts) == len(p.Contacts)
 			}) {
 				w.fail("I3: %s forgot that %s has %q at %s\nwas %v\nis  %v", o.id, id, p.Device, p.Office, k.At, s.home.At)
 			}
@@ -139,7 +141,7 @@ func (w *world) survived(o *office, was published) {
 			}
 		}
 		for _, l := range k.Left {
-			if w.now.Before(l.Until) && !slices.ContainsFunc(s.home.Left, func(m control.Left) bool { return m.Device == l.Device && m.Office == l.Office && m.Epoch >= l.Epoch }) {
+			if w.now.Before(l.Until) && !l.Void && !slices.ContainsFunc(s.home.Left, func(m control.Left) bool { return m.Device == l.Device && m.Office == l.Office && m.Epoch >= l.Epoch }) {
 				w.fail("I3: %s forgot that %s left %s", o.id, id, l.Office)
 			}
 		}

@@ -30,11 +30,16 @@ func TestMutants(t *testing.T) {
 			if err := os.WriteFile(overlay, doc, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			test := m.test
-			if test == "" {
-				test = "TestModel"
+			args := []string{"test", "-vet=off", "-overlay", overlay}
+			switch m.test {
+			case "":
+				args = append(args, "-run", "^TestModel$", "-rapid.shrinktime=1ms", ".")
+			case small:
+				args = append(args, "..")
+			default:
+				args = append(args, "-run", "^"+m.test+"$", ".")
 			}
-			cmd := exec.Command("go", "test", "-vet=off", "-overlay", overlay, "-run", "^"+test+"$", "-rapid.shrinktime=1ms", ".")
+			cmd := exec.Command("go", args...)
 			if m.file == "location.lua" {
 				cmd.Env = append(os.Environ(), "MODEL_SCRIPT="+file)
 			}
@@ -47,7 +52,7 @@ func TestMutants(t *testing.T) {
 				t.Fatalf("got no red test but\n%s", said)
 			}
 			for _, l := range strings.Split(said, "\n") {
-				if strings.Contains(l, "failed after") {
+				if strings.Contains(l, "failed after") || strings.HasPrefix(l, "--- FAIL") && m.test != "" {
 					t.Log(strings.TrimSpace(l))
 					break
 				}

@@ -393,15 +393,29 @@ func (o *office) sweep() {
 		return
 	}
 	for _, s := range o.subscribers {
-		at := s.home.Location
-		if at.Epoch == 0 {
+		if s.removed {
 			continue
 		}
-		if now := o.r.read(s.home.User); now.Epoch == at.Epoch && now.Office == at.Office || now.Epoch > at.Epoch {
-			continue
+		at, now := s.home.Location, o.r.read(s.home.User)
+		switch {
+		case now.Epoch > at.Epoch:
+			o.ahead(s, now)
+		case at.Epoch != 0 && (now.Epoch != at.Epoch || now.Office != at.Office):
+			o.told(o.userOf(s.home.User), at)
+			o.r.set(o.world, s.home.User, at, "repaired")
 		}
-		o.told(o.userOf(s.home.User), at)
-		o.r.set(o.world, s.home.User, at, "repaired")
+	}
+}
+
+// believeAfter is how long after a start the visited offices may know better than our file.
+const believeAfter = time.Minute
+
+// ahead is registrar's: R holds a newer word about s than our file, above which ours is said again.
+func (o *office) ahead(s *subscriber, now roam.Location) {
+	if wait := believeAfter - o.now.Sub(o.booted); wait > 0 {
+		o.after(o, wait, "ahead", func() { o.ahead(s, now) })
+	} else if now.Epoch > s.home.Location.Epoch && !s.removed {
+		o.step(s, control.Reported{Location: now})
 	}
 }
 

@@ -239,7 +239,9 @@ func (w *world) agree() {
 // Of phones without a name one office has what there is of them.
 func (w *world) present(u *user, h *control.Home) {
 	var on, registered []*phone
+	secret := slices.ContainsFunc(h.At, func(q control.Presence) bool { return w.office(q.Office).policy.Quiet }) // that a device has gone (M13)
 	for _, p := range u.phones {
+		secret = secret || p.at >= 0 && p.password != u.password // what it had with the old password lives on
 		if p.at < 0 || p.password != u.password {
 			continue
 		}
@@ -251,7 +253,6 @@ func (w *world) present(u *user, h *control.Home) {
 		}
 	}
 	named := !slices.ContainsFunc(on, func(p *phone) bool { return p.device == "" || p.leased() })
-	secret := slices.ContainsFunc(h.At, func(q control.Presence) bool { return w.office(q.Office).policy.Quiet }) // that a device has gone (M13)
 	switch {
 	case len(on) > 0 && len(registered) == 0 && !secret:
 		w.fail("%s has phones on, none of them registered: %v", u.id, h.At)

@@ -36,6 +36,8 @@ func TestMutants(t *testing.T) {
 				args = append(args, "-run", "^TestModel$", "-rapid.shrinktime=1ms", ".")
 			case small:
 				args = append(args, "..")
+			case wire:
+				args = append(args, "../..")
 			default:
 				args = append(args, "-run", "^"+m.test+"$", ".")
 			}

@@ -133,21 +133,27 @@ func TestExplainText(t *testing.T) {
 	at := time.Date(2026, 11, 22, 17, 25, 3, 0, time.UTC)
 	x := office.Explanation{
 		Whereabouts: office.Whereabouts{User: "1001@north.example", Home: "north", At: "south", Move: 7, Source: "routing store (fresh)", Zone: "UTC"},
-		AtHome: &office.Standing{Home: "north", Profile: &roam.Profile{Version: 1, Name: "alice", Number: "+15550001001", Calls: 2},
-			Stays: []office.Stay{{Office: "south", Epoch: 41, Until: at}}, Owed: []string{"sip:west"}},
-		There:  &office.Standing{Visitor: true, Home: "north", Stays: []office.Stay{{Office: "south", Epoch: 41, Until: at, Ticket: at, Provisional: at}}, Rests: &at, Ends: &at},
+		AtHome: &office.Standing{Home: "north", Profile: &roam.Profile{Version: 1, Name: "alice", Number: "+15550001001", Calls: 2,
+			Bar: []string{"+1900"}, Forward: &roam.Forward{Busy: "+15550002001"}},
+			Stays: []office.Stay{{Office: "south", Epoch: 41, Until: at, Can: &roam.Abilities{Transport: roam.TCP, Supported: []string{"outbound"}},
+				Speaks: &roam.Attributes{Software: "siproam", Transports: []string{"tls"}, CallsMax: 9}, Lacks: []string{"bar"}}}, Owed: []string{"sip:west"}},
+		There:  &office.Standing{Visitor: true, Home: "north", Cannot: []string{"voicemail"}, Stays: []office.Stay{{Office: "south", Epoch: 41, Until: at, Ticket: at, Provisional: at}}, Rests: &at, Ends: &at},
 		Policy: []string{"agreement north -> south: admitted, roamers: no lists"}, Next: at, Asking: "west",
 		Call:  []string{"west reads the routing store: south, move 7", "INVITE west -> south (sip:s)"},
 		Moves: []routesrv.Move{{Move: 7, At: "2026-11-22T15:14:03.000Z", From: "north", To: "south", Why: "registered"}},
 	}
 	want := `1001@north.example is at south (move 7) by the routing store (fresh)
 why      home's record: at south until 17:25:03, epoch 41
+why      the device there came by tcp, has outbound
+why      south is siproam, speaks tls, at most 9 calls
+why      south does not perform: bar
 why      home still has to tell sip:west that the user has left
 why      visited office's record: at south until 17:25:03, epoch 41, digest checked by north, not recorded by home yet: the registration message is repeated until 17:25:03
 why      visited office's record: offline, which home was not told; back by one message until 17:25:03
 why      visited office's record: over; home did not answer, and is told again until 17:25:03
 policy   agreement north -> south: admitted, roamers: no lists
-profile  v1, name alice, number +15550001001, at most 2 calls
+profile  v1, name alice, number +15550001001, at most 2 calls, may not dial +1900, calls go when busy to +15550002001
+cannot   south does not do: voicemail
 next     refresh due 17:25:03; otherwise offline
 a call from west now would
   1  west reads the routing store: south, move 7

@@ -2,6 +2,7 @@ package softswitch
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/siproam/siproam/roam"
@@ -165,7 +166,10 @@ func (c *Call) divertedBefore(req *sip.Message) {
 		reason, _ := a.Params.Get("reason")
 		counter, _ := a.Params.Get("counter")
 		n, _ := strconv.Atoi(counter)
-		d := diversion{by: party{address: string(aor)}, reason: plain(reason)}
+		if len(reason) > 32 || strings.Trim(reason, "abcdefghijklmnopqrstuvwxyz-") != "" { // it goes on to phones
+			reason = "unknown"
+		}
+		d := diversion{by: party{address: string(aor)}, reason: reason}
 		for range min(max(n, 1), mostForwards+1) {
 			c.diverted = append([]diversion{d}, c.diverted...) // the newest stands first in the message
 		}

@@ -2,6 +2,7 @@ package softswitch
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -280,5 +281,49 @@ func TestBarring(t *testing.T) {
 				t.Errorf("%s: forwarded to what is forbidden: got %v, want 403", at, c.got)
 			}
 		})
+	}
+}
+
+// TestPartnersDiversion: what a partner says of who has forwarded a call is read in order and goes on as it is understood;
+// nothing else gets into the field, and no number of forwards hides behind a counter.
+func TestPartnersDiversion(t *testing.T) {
+	for _, c := range []struct {
+		lines string
+		want  []string // as we write it
+	}{
+		{"Diversion: <sip:b@west.example>;reason=user-busy;counter=1, <sip:a@west.example>;reason=unconditional\n",
+			[]string{"<sip:b@west.example>;reason=user-busy;counter=1", "<sip:a@west.example>;reason=unconditional;counter=1"}},
+		{"Diversion: <sip:b@west.example>;reason=\"no-answer, <sip:ceo@north.example>;x=1\"\n", []string{"<sip:b@west.example>;reason=unknown;counter=1"}},
+		{"Diversion: \"evil\\\" <sip:ceo@north.example>\" <tel:+15550003001>\n", []string{"<tel:+15550003001>;counter=1"}},
+		{"Diversion: <sip:b@west.example>;counter=2\n", []string{"<sip:b@west.example>;counter=1", "<sip:b@west.example>;counter=1"}},
+		{"Diversion: nonsense\nDiversion: <isbn:1>\n", nil},
+	} {
+		raw := "INVITE sip:1001@north.example SIP/2.0\nVia: SIP/2.0/TLS west.example;branch=z9hG4bK1\nMax-Forwards: 70\nFrom: <sip:a@west.example>;tag=1\n" +
+			"To: <sip:1001@north.example>\nCall-ID: 1\nCSeq: 1 INVITE\n" + c.lines + "Content-Length: 0\n\n"
+		m := &sip.Message{}
+		if err := sip.Parse([]byte(strings.ReplaceAll(raw, "\n", "\r\n")), m); err != nil {
+			t.Fatal(err)
+		}
+		call := &Call{}
+		call.divertedBefore(m)
+		var got []string
+		for _, f := range call.diversions() {
+			got = append(got, f.Value)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %q, want %q", c.lines, got, c.want)
+		}
+	}
+	for _, counter := range []string{"6", "99999999", "-1"} {
+		m := &sip.Message{}
+		raw := "INVITE sip:1001@north.example SIP/2.0\r\nVia: SIP/2.0/TLS west.example;branch=z9hG4bK1\r\nMax-Forwards: 70\r\nFrom: <sip:a@west.example>;tag=1\r\n" +
+			"To: <sip:1001@north.example>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n" + strings.Repeat("Diversion: <sip:b@west.example>;counter="+counter+"\r\n", 50) + "Content-Length: 0\r\n\r\n"
+		if err := sip.Parse([]byte(raw), m); err != nil {
+			t.Fatal(err)
+		}
+		call := &Call{}
+		if call.divertedBefore(m); len(call.diverted) <= mostForwards || len(call.diverted) > 2*mostForwards+2 {
+			t.Errorf("fifty with counter %s: got %d, want more than %d and few", counter, len(call.diverted), mostForwards)
+		}
 	}
 }

@@ -80,6 +80,7 @@ type remote struct {
 	marked  map[roam.UserID]bool   // those of dirty
 	sent    map[roam.UserID]uint64 // hash of what it was told, of users it knows
 	flying  bool                   // a message is on its way
+	flight  map[roam.UserID]uint64 // the users it tells of
 
 	released []released
 	charged  []roam.Flow

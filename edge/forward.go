@@ -15,7 +15,7 @@ const mostForwarded = 2000
 
 // knownFor is how long an answer waits until the softswitch knows the flow it is about: the line comes by another
 // connection than the answer.
-const knownFor = 500 * time.Millisecond
+const knownFor = time.Second
 
 // staysFor is what a phone is granted whose binding we know while the registrar does not answer.
 const staysFor = 60 * time.Second
@@ -157,10 +157,10 @@ func (n *Near) unanswered(tx *transaction.Server, err error) {
 	}
 }
 
-// bound is the target that req, a phone's REGISTER with credentials and one Contact, asks to keep; nil when it asks for
-// anything else than what it has.
+// bound is the target that req, a phone's REGISTER with one Contact, asks to keep; nil when it asks for anything else than
+// what it has. Credentials are not looked at: nothing is bound that was not bound with good ones, by this flow.
 func (n *Near) bound(req *sip.Message) *roam.Target {
-	if !adds(req) || req.Value(sip.Authorization) == nil {
+	if !adds(req) {
 		return nil
 	}
 	contacts := 0

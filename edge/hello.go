@@ -40,7 +40,7 @@ func (n *Near) say() {
 	}, func(res *sip.Message, err error) {
 		n.saying = false
 		n.sayIn(helloEvery)
-		if err != nil || res.Status()/100 != 2 {
+		if n.unheard = err != nil || res.Status()/100 != 2; n.unheard {
 			n.silence(res, err)
 			n.sayIn(helloAgain) // a registrar that has started again must soon know us
 			return
@@ -85,6 +85,7 @@ func (n *Near) silence(res *sip.Message, err error) {
 // Closed notes that a connection has ended: a phone's, or the registrar's.
 func (n *Near) Closed(f *sip.Flow) {
 	if n.cfg.Registrar.is(f, n.cfg.Office) {
+		n.unheard = true
 		n.sayIn(helloAgain)
 	}
 	if len(n.flows[f.Flow]) > 0 {

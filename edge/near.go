@@ -70,7 +70,8 @@ type Near struct {
 	saying         bool               // a roam-edge is under way
 	again          bool               // and there is more to say
 	next           *loop.Timer        // of the next one
-	away           bool               // the registrar does not answer
+	unheard        bool               // the registrar did not answer the last one
+	away           bool               // nor has it answered anything for a while
 	heard          time.Time          // from the registrar, last
 	stopping       bool
 	under          int // requests handed on, and not answered yet
@@ -193,9 +194,14 @@ func (n *Near) Provisional(user roam.UserID) bool {
 // Counts is how many users and flows we know, for people.
 func (n *Near) Counts() (users, flows int) { return len(n.lines), len(n.flows) }
 
-// alive notes a sign of life of the registrar.
+// alive notes a sign of life of the registrar. One that did not take our last word may have started anew, and tells us
+// nothing before it knows that we are here.
 func (n *Near) alive() {
 	n.heard = n.loop.Now()
+	if n.unheard {
+		n.unheard = false
+		n.say()
+	}
 	if n.away {
 		n.away = false
 		n.gone.Store(false)

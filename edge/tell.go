@@ -88,7 +88,7 @@ func (f *Far) everything(r *remote, have mark) {
 	if have.after(mark{Boot: f.boot, Sync: r.told.Sync + 1}) { // our file is an older one than we had when it heard that
 		f.boot = have.Boot + 1
 	}
-	r.up, r.all, r.cursor, r.flying = true, true, "", false
+	r.up, r.all, r.cursor, r.flying, r.flight = true, true, "", false, nil
 	r.alive.Store(true)
 	r.told, r.checked = mark{Boot: f.boot, Sync: r.told.Sync + 1}, mark{}
 	r.dirty, r.marked, r.sent = nil, map[roam.UserID]bool{}, map[roam.UserID]uint64{}
@@ -101,7 +101,7 @@ func (f *Far) down(r *remote, why string) {
 	if !r.up {
 		return
 	}
-	r.up, r.all, r.flying = false, false, false
+	r.up, r.all, r.flying, r.flight = false, false, false, nil
 	r.alive.Store(false)
 	f.log.Warn().Str("event", "edge.down").Str("softswitch", string(r.ID)).Str("reason", why).Msg("softswitch is away")
 	f.changedUp(r)
@@ -171,20 +171,40 @@ func (f *Far) push(r *remote) {
 			r.all, d.Whole = false, true
 		}
 	}
-	for size < mostTold && looked < pageOf && len(r.dirty) > 0 {
-		user := r.dirty[0]
-		r.dirty = r.dirty[1:]
+	n := 0
+	var later []roam.UserID
+	for ; n < len(r.dirty) && size < mostTold && looked < pageOf; n++ {
+		user := r.dirty[n]
+		if f.othersFirst(user, r) {
+			later = append(later, user)
+			continue
+		}
 		delete(r.marked, user)
 		tell(user)
 	}
+	r.dirty = append(later, r.dirty[n:]...)
 	if len(d.Lines)+len(d.Released)+len(d.Charged)+len(d.Started) == 0 && d.Card == nil && !d.Whole {
-		if len(r.dirty) > 0 || r.all { // none of these has changed
+		if len(r.dirty) > len(later) || r.all { // none of these has changed
 			f.loop.After(time.Millisecond, func() { f.push(r) })
 		}
 		return
 	}
 	r.released, r.charged, r.started, r.flying = nil, nil, nil, true
+	r.flight = hashes
 	f.send(r, &d, hashes)
+}
+
+// othersFirst says that r must wait with user until the other softswitches know: r has the phone that came last, whose
+// 200 it keeps until it hears of it (Near.whenKnown). So a call that follows the 200 finds the phone from everywhere.
+func (f *Far) othersFirst(user roam.UserID, r *remote) bool {
+	for _, o := range f.switches {
+		if _, flies := o.flight[user]; o == r || !o.up || o.all || !flies && !o.marked[user] {
+			continue
+		}
+		line, _ := f.dir.Line(user)
+		return len(line.Targets) > 0 && line.Targets[0].Flow.Edge == r.ID
+	}
+	return false
 }
 
 // send brings d to r. When it is not taken r counts as away until it gives a sign of life, and is told everything then.
@@ -193,7 +213,7 @@ func (f *Far) send(r *remote, d *linesDoc, hashes map[roam.UserID]uint64) {
 		if d.Boot != r.told.Boot || d.Sync != r.told.Sync || !r.flying { // told anew meanwhile
 			return
 		}
-		r.flying = false
+		r.flying, r.flight = false, nil
 		if err != nil || res.Status()/100 != 2 {
 			why := "it takes nothing"
 			if err != nil {
@@ -208,7 +228,7 @@ func (f *Far) send(r *remote, d *linesDoc, hashes map[roam.UserID]uint64) {
 				delete(r.sent, l.User)
 			}
 		}
-		f.push(r)
+		f.soon()
 	})
 }
 

@@ -43,6 +43,7 @@ type cell struct {
 	ended    time.Time // of the fault
 	answered int       // calls of the mover that both ends had, each of which is one record
 	doubtful int       // calls that were up while something failed: at most one record each
+	tried    string    // what became of the call while it lasted
 
 	mu     sync.Mutex // guards the fields below
 	broken []breach
@@ -66,10 +67,11 @@ type standing struct {
 
 // The limits of the table.
 const (
-	back     = 60 * time.Second // to be as if nothing had been, after a fault
-	recovers = 5 * time.Second  // to calls, when what had failed is back
-	ringIn   = 8 * time.Second  // a call, an office having been asked in vain
-	forgets  = 40 * time.Second // phones that went while something failed: their registrations are for 30 s
+	back      = 60 * time.Second // to be as if nothing had been, after a fault
+	remembers = 10 * time.Second // a process that is started again, all of what it said 200 to
+	recovers  = 5 * time.Second  // to calls, when what had failed is back
+	ringIn    = 8 * time.Second  // a call, an office having been asked in vain
+	forgets   = 40 * time.Second // phones that went while something failed: their registrations are for 30 s
 )
 
 // breaks notes that an invariant broke, when err says so.
@@ -248,7 +250,7 @@ func (c *cell) wait(limit time.Duration) error {
 }
 
 // meanwhile is what must hold while something fails: nobody gets in with a wrong password (I8), and a call to the mover
-// reaches him or is told so, but never that there is no such user (I4).
+// reaches him, or is told that he or the way to him is not there now; never that there is no such user, or that he declined (I4).
 func (c *cell) meanwhile() {
 	var asking sync.WaitGroup
 	defer asking.Wait()
@@ -272,11 +274,16 @@ func (c *cell) meanwhile() {
 		c.tell("a call meanwhile: %v", err)
 		c.doubtful++
 		var no *phone.Refused
-		if errors.As(err, &no) && no.Code == 404 {
-			c.breaks("I4", fmt.Errorf("a call meanwhile: %w", err))
-		}
-		if err == nil {
+		switch {
+		case err == nil:
+			c.tried = "answered"
 			hangup(call)
+		case errors.Is(err, context.DeadlineExceeded):
+			c.tried = "not answered within 5 s"
+		case errors.As(err, &no) && (no.Code == 480 || no.Code == 503):
+			c.tried = "told " + no.Error()
+		default:
+			c.breaks("I4", fmt.Errorf("a call meanwhile: %w", err))
 		}
 	})
 }

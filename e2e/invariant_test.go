@@ -24,6 +24,9 @@ import (
 // check is what must be true when the fault has gone.
 func (c *cell) check() {
 	healed := time.Now()
+	if c.step.letter >= "h" && c.fault.name == "killed" { // the phone had its 200, so this is not its own doing, every 22 s
+		c.breaks("I3", until(remembers, "what was told 200 is known", func() error { return c.agree(c.flow.to) }))
+	}
 	left := func() time.Duration { return back - time.Since(healed) }
 	c.breaks("I8", c.device.registered(left()))
 	if err := until(left(), "all agree", func() error { return c.agree(c.flow.to) }); err != nil {
@@ -55,6 +58,9 @@ func (c *cell) check() {
 		if there := s.ends[1].Current(); there != nil { // who hears nothing any more hangs up, too
 			hangup(there)
 		}
+	}
+	if there := c.device.Current(); there != nil { // in a call whose other office was killed
+		hangup(there)
 	}
 	c.breaks("I3", until(left(), "records at home", c.recorded))
 	c.breaks("I10", until(left(), "nothing is left", c.idle))

@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -125,13 +126,7 @@ func TestMoves(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range slices.Sorted(func(yield func(string) bool) {
-		for name := range reach {
-			if !yield(name) {
-				return
-			}
-		}
-	}) {
+	for _, name := range slices.Sorted(maps.Keys(reach)) {
 		all := reach[name]
 		slices.Sort(all)
 		t.Logf("%-12s a call reaches the new place after the 200: median %5.1f ms, longest %5.1f ms of %d", name,

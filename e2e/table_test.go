@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -288,6 +289,16 @@ func printed(cells []tag, done map[string][]*cell) string {
 				b.WriteString(strings.TrimRight(line, " "))
 			}
 		}
+	}
+	tried := map[string]int{}
+	for _, runs := range done {
+		for _, c := range runs {
+			tried[c.tried]++
+		}
+	}
+	b.WriteString("\ncalls while it lasted:")
+	for _, what := range slices.Sorted(maps.Keys(tried)) {
+		fmt.Fprintf(&b, " %d %s;", tried[what], what)
 	}
 	return b.String()
 }

@@ -113,7 +113,6 @@ func (w *world) olderNotice(was, is *control.Visit, s *control.Superseded, out [
 type published struct {
 	homes  map[roam.UserID]control.Kept
 	visits map[visitKey]control.Stay
-	writes int // that were under way; their changes may stand or not
 	spoilt map[roam.UserID]bool
 }
 

@@ -117,7 +117,7 @@ func (o *Office) switchConfig(cfg Config) softswitch.Config {
 func registrarConfig(cfg Config, names []string, card roam.Card) registrar.Config {
 	rc := cfg.Registration
 	rc.HomeSilent, rc.Names, rc.Card, rc.Numbers = cfg.HomeSilent, names, card, &cfg.Numbers
-	rc.Partners, rc.Strict, rc.Abilities = cfg.Effective().Partners, cfg.Routes.Strict(), cfg.Abilities
+	rc.Partners, rc.Strict, rc.Signed, rc.Abilities = cfg.Effective().Partners, cfg.Routes.Strict(), cfg.Routes.Signed(), cfg.Abilities
 	if cfg.split() {
 		rc.Edges = map[roam.SwitchID]string{}
 		for _, p := range cfg.Processes.Softswitches {

@@ -127,6 +127,9 @@ func (o *Office) serveStore() error {
 	o.routes.Probe(o.reg.Answers)
 	o.routes.OnReturn(o.reg.Returned)
 	o.routes.OnLost(o.ledger.Lost)
+	if o.cfg.Routes.Signed() {
+		o.routes.Trusting(o.reg.Trusts)
+	}
 	written, err := o.ledger.Written(context.Background())
 	o.reg.Since(written)
 	return err

@@ -39,6 +39,9 @@ func (c *Config) Validate() error {
 	f.demands("abilities.visitors", &c.Abilities.Visitors)
 	f.section("routes", c.Routes.Validate())
 	f.capacity(&c.Capacity)
+	if c.Routes.Signed() && c.split() {
+		f.at("routes.trust", "signed: not yet where registrar and softswitch are processes of their own")
+	}
 	f.silence("home_silent", &c.HomeSilent)
 	f.partners(c)
 	f.processes(c)
@@ -240,6 +243,11 @@ func (f *findings) partners(c *Config) {
 		offices[p.Office], names[name] = true, p.Foreign == nil
 		if p.Visitors.Max < 0 {
 			f.at(path+".visitors.max", "%d is below 0", p.Visitors.Max)
+		}
+		for i, d := range p.Domains {
+			if !hostName.MatchString(d) {
+				f.at(fmt.Sprintf("%s.domains[%d]", path, i), "%q is not a domain", d)
+			}
 		}
 		f.lists(path+".visitors", p.Visitors.Allow, p.Visitors.Deny)
 		f.lists(path+".roamers", p.Roamers.Allow, p.Roamers.Deny)

@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write testdata anew")
 // reads must not change by accident.
 func TestDocuments(t *testing.T) {
 	since := time.Date(2026, 11, 22, 15, 14, 3, 0, time.UTC)
-	location := roam.Location{Epoch: 1795360443000000, Office: "south", Switch: partnerURI("south"), Registrar: partnerURI("south"), Device: "urn:uuid:a", Since: since}
+	location := roam.Location{Epoch: 1795360443000000, Office: "south", Switch: partnerURI("south"), Registrar: partnerURI("south"), Device: "urn:uuid:a", Since: since, Sig: "s"}
 	flow := roam.Flow{Transport: roam.TCP, Conn: 7, Local: netip.MustParseAddrPort("192.0.2.1:5060"), Remote: netip.MustParseAddrPort("198.51.100.7:40001")}
 	contact := control.Contact{Target: roam.Target{URI: "sip:1001@198.51.100.7:40001", Route: []string{"<sip:edge.example;lr>"}, Flow: flow, Q: 1000, Device: "urn:uuid:a", Agent: "test"},
 		RegID: 1, CallID: "c", CSeq: 2, Grant: 300 * time.Second,
@@ -51,7 +51,7 @@ func TestDocuments(t *testing.T) {
 		"location.json":    &locationBody{1, location, true},
 		"ticket.json":      &ticketDoc{1, ticket},
 		"reginfo.xml": &reginfo{State: "partial", Registration: registration{AOR: "sip:" + string(alice), ID: "r1", State: "terminated",
-			Contact: regContact{ID: "c1", State: "terminated", Event: "deactivated", URI: "sip:t@south.example"}, Gone: goneTo{9, "west", partnerURI("west"), partnerURI("west")}}},
+			Contact: regContact{ID: "c1", State: "terminated", Event: "deactivated", URI: "sip:t@south.example"}, Gone: goneTo{9, "west", partnerURI("west"), partnerURI("west"), "s"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			marshal, unmarshal := func(v any) ([]byte, error) { return json.MarshalIndent(v, "", "  ") }, json.Unmarshal

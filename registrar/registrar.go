@@ -89,6 +89,7 @@ type Config struct {
 	Numbers        *roam.Numbers      `yaml:"-"` // the dialling plan; travels in the profile
 	UserCapacity   int                `yaml:"-"` // most accounts; 0: no limit
 	Strict         bool               `yaml:"-"` // moves wait for R (routes.mode)
+	Signed         bool               `yaml:"-"` // what R holds counts with home's signature only (routes.trust)
 
 	Edges map[roam.SwitchID]string `yaml:"-"` // SIP URIs of softswitches in processes of their own (M16); none: Card.Switch has the phones
 }
@@ -201,6 +202,7 @@ func (s *Server) configure(cfg Config) {
 	s.guard.Lifetime = max(5*time.Minute, 2*cfg.Expires.D())
 	s.guard.Away = max(s.guard.Lifetime, 2*cfg.Max.D())
 	o := s.office
+	o.Sign = s.signLocation
 	o.Here = roam.Location{Office: cfg.Card.Office, Switch: cfg.Card.Switch, Registrar: cfg.Card.Registrar}
 	o.Ticket = max(2*cfg.Max.D(), cfg.HomeSilent.ResendFor.D())
 	o.Quiet = cfg.Offline == "keep"

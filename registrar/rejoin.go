@@ -9,6 +9,7 @@ import (
 	"github.com/siproam/siproam/loop"
 	"github.com/siproam/siproam/registrar/control"
 	"github.com/siproam/siproam/roam"
+	"github.com/siproam/siproam/seal"
 	"github.com/siproam/siproam/sip"
 	"github.com/siproam/siproam/sip/transaction"
 )
@@ -261,7 +262,15 @@ func (s *Server) repeat(o roam.OfficeID) {
 // not heard yet that we have started may still be the one that is right.
 func (s *Server) Ahead(user roam.UserID, now roam.Location) {
 	u := s.users[user]
+	if u != nil && now.Epoch == u.home.Location.Epoch && now.Office != u.home.Location.Office && !u.home.Busy() {
+		s.step(u, control.Reported{Epoch: now.Epoch, Location: now}) // no word of ours
+		return
+	}
 	if u == nil || now.Epoch <= u.home.Location.Epoch {
+		return
+	}
+	if s.cfg.Signed && !seal.Attested(s.signer.Public(), locationKind, attested(user, &now), now.Sig) {
+		s.step(u, control.Reported{Location: now}) // no word of ours, and nobody else's counts
 		return
 	}
 	u.elsewhere = now

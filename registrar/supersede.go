@@ -41,6 +41,7 @@ type goneTo struct {
 	Office    roam.OfficeID `xml:"office,attr"`
 	Switch    string        `xml:"softswitch,attr"`
 	Registrar string        `xml:"registrar,attr"`
+	Sig       string        `xml:"sig,attr,omitempty"` // home's, as in roam:loc
 }
 
 // supersede tells the office at a.To that the device has moved (250, 370). home is the user's.
@@ -51,7 +52,7 @@ func (s *Server) supersede(user roam.UserID, a control.Supersede, home roam.Offi
 	}
 	b, err := xml.Marshal(reginfo{Version: 0, State: "partial", Registration: registration{AOR: "sip:" + string(user), ID: "r1", State: "terminated",
 		Contact: regContact{ID: "c1", State: "terminated", Event: "deactivated", URI: a.Contact},
-		Gone:    goneTo{a.Location.Epoch, a.Location.Office, a.Location.Switch, a.Location.Registrar}}})
+		Gone:    goneTo{a.Location.Epoch, a.Location.Office, a.Location.Switch, a.Location.Registrar, a.Location.Sig}}})
 	if err != nil { // strings and numbers: cannot be
 		panic("registrar: reginfo: " + err.Error())
 	}
@@ -142,7 +143,7 @@ func (s *Server) serveSupersede(tx *transaction.Server, req *sip.Message) error 
 	g := info.Registration.Gone
 	ev := control.Superseded{Epoch: t.Epoch}
 	if from == t.Home || g.Office == from || g.Office == t.Home {
-		ev.Location = roam.Location{Epoch: g.Epoch, Office: g.Office, Switch: g.Switch, Registrar: g.Registrar, Since: s.loop.Now(), Device: t.Device}
+		ev.Location = roam.Location{Epoch: g.Epoch, Office: g.Office, Switch: g.Switch, Registrar: g.Registrar, Since: s.loop.Now(), Device: t.Device, Sig: g.Sig}
 	}
 	ev.Tx = s.hold(tx, "", func(w *wait, a control.Answer) error {
 		if a.Why != roam.OK {

@@ -156,6 +156,7 @@ type Lease struct {
 type Partner struct {
 	Office      OfficeID `yaml:"office"`
 	Certificate string   `yaml:"certificate"` // the name in its certificate is who it is
+	Domains     []string `yaml:"domains"`     // its SIP domains; not given: those that it says it has
 	Visitors    struct {
 		Max   int      `yaml:"max"`   // their users here at most; 0: none
 		Allow []string `yaml:"allow"` // them alone: users, or "class:guest"; empty: everybody

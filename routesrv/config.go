@@ -35,19 +35,31 @@ type Config struct {
 	// a phone that has moved waits until R has acknowledged where it is, and with R away moves are
 	// refused. A refresh asks R for nothing in either.
 	Mode string `yaml:"mode"`
+	// Trust is store: what R holds is believed; or signed: a location counts when the user's home
+	// has signed it, else home is asked.
+	Trust string `yaml:"trust"`
 	// WaitReplicas is how many replicas must have a move, too, before R's acknowledgement
 	// counts (WAIT); only with strict. 0: the primary alone.
 	WaitReplicas int `yaml:"wait_replicas"`
 }
 
 // DefaultConfig is the embedded store, fast.
-func DefaultConfig() Config { return Config{Redis: "embedded", Mode: fast} }
+func DefaultConfig() Config { return Config{Redis: "embedded", Mode: fast, Trust: trustStore} }
 
 // The modes.
 const (
 	fast   = "fast"
 	strict = "strict"
 )
+
+// Whether R is believed.
+const (
+	trustStore = "store"
+	signed     = "signed"
+)
+
+// Signed says that locations must be signed.
+func (c *Config) Signed() bool { return c.Trust == signed }
 
 // Strict says that moves wait for R.
 func (c *Config) Strict() bool { return c.Mode == strict }
@@ -56,6 +68,9 @@ func (c *Config) Strict() bool { return c.Mode == strict }
 func (c *Config) Validate() error {
 	if c.Mode != "" && c.Mode != fast && c.Mode != strict {
 		return fmt.Errorf("routes.mode: %q; want fast or strict", c.Mode)
+	}
+	if c.Trust != "" && c.Trust != trustStore && c.Trust != signed {
+		return fmt.Errorf("routes.trust: %q; want store or signed", c.Trust)
 	}
 	if c.WaitReplicas < 0 || c.WaitReplicas > 10 {
 		return fmt.Errorf("routes.wait_replicas: %d is not between 0 and 10", c.WaitReplicas)

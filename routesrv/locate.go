@@ -71,6 +71,11 @@ func (s *Store) land(user roam.UserID, f *flight, at roam.Location, err error) {
 		}
 		return
 	}
+	s.vet(user, at, func(at roam.Location) { s.landed(user, f, at) })
+}
+
+// landed is the end of a question that R has answered.
+func (s *Store) landed(user roam.UserID, f *flight, at roam.Location) {
 	if p, known := s.places.get(user); known && p.at.Epoch > at.Epoch {
 		at = p.at // R has lost something; the higher epoch is the newer truth
 		at.Stale = true

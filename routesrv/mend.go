@@ -241,7 +241,7 @@ func (s *Store) compare(ctx context.Context, page []roam.Owned) error {
 	all := make([]seen, len(page))
 	pipe := s.client.Pipeline()
 	for i, o := range page {
-		all[i].is = pipe.HMGet(within, locKey(o.User), "epoch", "office", "sw")
+		all[i].is = pipe.HMGet(within, locKey(o.User), "epoch", "office", "sw", "reg", "sig")
 		all[i].loc = pipe.Expire(within, locKey(o.User), locationTTL)
 		all[i].ep = pipe.Expire(within, epKey(o.User), epochTTL)
 		pipe.Expire(within, movesKey(o.User), epochTTL)
@@ -253,12 +253,13 @@ func (s *Store) compare(ctx context.Context, page []roam.Owned) error {
 	ahead := map[roam.UserID]roam.Location{}
 	for i, o := range page {
 		is := all[i].is.Val()
-		if len(is) != 3 { // a key of another type, which the script could not write either
+		if len(is) != 5 { // a key of another type, which the script could not write either
 			s.refuse(all[i].is.Err())
 			continue
 		}
-		now := readLocation(fields([]any{"epoch", is[0], "office", is[1], "sw", is[2]}))
-		switch same := now.Epoch == o.At.Epoch && now.Office == o.At.Office && all[i].loc.Val() && all[i].ep.Val(); {
+		now := readLocation(fields([]any{"epoch", is[0], "office", is[1], "sw", is[2], "reg", is[3], "sig", is[4]}))
+		switch same := now.Epoch == o.At.Epoch && now.Office == o.At.Office && (o.At.Office == "" || now.Switch == o.At.Switch && now.Sig == o.At.Sig) &&
+			all[i].loc.Val() && all[i].ep.Val(); {
 		case now.Epoch > o.At.Epoch:
 			ahead[o.User] = now
 		case o.At.Epoch != 0 && !same:

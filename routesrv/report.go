@@ -106,9 +106,16 @@ func (s *Store) written(r *report, now roam.Location, won bool) {
 	if !won {
 		s.stale.Add(1)
 	}
-	if p, known := s.places.get(r.user); !known || p.at.Epoch <= now.Epoch {
-		s.remember(r.user, now, true)
+	keep := func(now roam.Location) {
+		if p, known := s.places.get(r.user); !known || p.at.Epoch <= now.Epoch {
+			s.remember(r.user, now, true)
+		}
 	}
+	if won { // they are our own words
+		keep(now)
+		return
+	}
+	s.vet(r.user, now, keep)
 }
 
 // owe keeps what R did not take. What finds no place here is for the sweep.

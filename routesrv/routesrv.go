@@ -100,7 +100,10 @@ type Store struct {
 		again      bool // not the first subscription
 	}
 
+	trusts func(user roam.UserID, at roam.Location, done func(bool)) // nil: R is trusted
+
 	lookups, stale *metric.Counter
+	untrusted      *metric.Counter
 	seconds        *metric.Histogram
 	complained     atomic.Int64 // Unix seconds of the last line about an odd answer
 }
@@ -151,6 +154,7 @@ func New(cfg Config, l *loop.Loop, here roam.Card, node string, boot uint64, m *
 func (s *Store) measure(m *metric.Set) {
 	s.lookups = m.Counter("routes_lookups_total", "Questions for a location, by where the answer came from.", "result")
 	s.stale = m.Counter("routes_stale_writes_total", "Locations that the routing store refused because it had a newer one.")
+	s.untrusted = m.Counter("routes_untrusted_total", "Locations in the routing store that no home has signed (routes.trust: signed).")
 	s.seconds = m.Histogram("routes_command_duration_seconds", "How long the routing store took.", metric.Durations, "command")
 	m.Gauge("routes_up", "1 while the routing store answers.", nil, func(emit func(float64, ...string)) {
 		if s.Up() {

@@ -26,6 +26,7 @@ var suite = map[string]func(t *testing.T, addr string){
 	"several":                 several,
 	"courier of several":      courierOfSeveral,
 	"poison":                  poison,
+	"signed":                  onlySigned,
 	"what was lost is mended": whatWasLostIsMended,
 	"sweep":                   sweepRepairs,
 	"guests":                  guestsAreMended,

@@ -56,6 +56,22 @@ func (s *Signer) Sign(kind byte, payload []byte, until time.Time) string {
 	return text.EncodeToString(append(b, ed25519.Sign(s.key, signed(b))...))
 }
 
+// Attest is our signature of what its reader has anyway: kind and signature alone, as base64url text. It holds for ever.
+func (s *Signer) Attest(kind byte, about []byte) string {
+	return text.EncodeToString(ed25519.Sign(s.key, attested(kind, about)))
+}
+
+// Attested says that the owner of public has signed about, as kind.
+func Attested(public []byte, kind byte, about []byte, sig string) bool {
+	b, ok := decode(sig)
+	return ok && len(public) == ed25519.PublicKeySize && len(b) == ed25519.SignatureSize && ed25519.Verify(public, attested(kind, about), b)
+}
+
+// attested is what such a signature covers.
+func attested(kind byte, about []byte) []byte {
+	return append(append(make([]byte, 0, 24+len(about)), "siproam attest 1\x00"...), append([]byte{kind}, about...)...)
+}
+
 // Verify gives the payload that the owner of public signed. It refuses another kind, a later
 // moment, a changed byte. The payload is the caller's.
 func Verify(public []byte, kind byte, s string, now time.Time) ([]byte, bool) {

@@ -254,14 +254,15 @@ const (
 
 // Office is our own office and its policy, shared by all users.
 type Office struct {
-	Here     roam.Location          // epoch zero
-	Many     bool                   // devices: many
-	Quiet    bool                   // home is not told that a visitor went offline: its record expires (M13)
-	Strict   bool                   // a 200 to a move waits for R, see strict.go
-	Contacts int                    // bindings a user may have; 0: 5
-	Ticket   time.Duration          // how long a ticket lives
-	Max      time.Duration          // the longest expiry; tombstones live twice as long. 0: 1 h
-	Equal    func(a, b string) bool // Contact URIs, RFC 3261 19.1.4; nil: as text
+	Here     roam.Location                            // epoch zero
+	Many     bool                                     // devices: many
+	Quiet    bool                                     // home is not told that a visitor went offline: its record expires (M13)
+	Strict   bool                                     // a 200 to a move waits for R, see strict.go
+	Contacts int                                      // bindings a user may have; 0: 5
+	Ticket   time.Duration                            // how long a ticket lives
+	Max      time.Duration                            // the longest expiry; tombstones live twice as long. 0: 1 h
+	Sign     func(roam.UserID, *roam.Location) string // home's signature of a new location; nil: none
+	Equal    func(a, b string) bool                   // Contact URIs, RFC 3261 19.1.4; nil: as text
 }
 
 // Silence is the policy of M9 for a visitor whom home called legal but does not record.

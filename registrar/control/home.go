@@ -278,6 +278,18 @@ func (h *Home) empty(now time.Time, to *Kept, next roam.Epoch) {
 // save begins the commit of c.
 func (h Home) save(c *change, out []Action) (Home, []Action) {
 	c.stage = saving
+	h.sign(&c.to)
 	h.now = c
 	return h, append(out, Save{c.to})
+}
+
+// sign has to's location signed, if that is a new one.
+func (h *Home) sign(to *Kept) {
+	l := &to.Location
+	if l.Epoch == h.Location.Epoch || h.Office.Sign == nil {
+		return
+	}
+	if l.Sig = ""; l.Office != "" {
+		l.Sig = h.Office.Sign(h.User, l)
+	}
 }

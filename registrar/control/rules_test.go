@@ -68,3 +68,23 @@ func TestOneAtOneOffice(t *testing.T) {
 	ok(w, w.registers("north", a.request("north", time.Hour)), roam.OK)
 	ok(w, w.registers("north", b.request("north", time.Hour)), roam.Moved)
 }
+
+// TestOurEpochElsewhere: somebody has written another place into R under the epoch of ours, which the script keeps: home
+// goes above it.
+func TestOurEpochElsewhere(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		w := newWorld(t, true)
+		w.offices["north"].Strict = strict
+		p := &phone{device: "urn:d", n: 1}
+		ok(w, w.registers("north", p.request("north", time.Hour)), roam.OK)
+		at := w.home.Location
+		forged := roam.Location{Epoch: at.Epoch, Office: "west", Switch: "sip:west"}
+		_, _, s := w.stepped(Reported{Epoch: at.Epoch, Location: forged})
+		if s == nil || s.Kept.Location.Epoch <= at.Epoch || s.Kept.Location.Office != "north" {
+			t.Fatalf("strict %v: got %+v, want the same place above %d", strict, s, at.Epoch)
+		}
+		if _, r, _ := w.stepped(Saved{}); r == nil || r.Location.Epoch != s.Kept.Location.Epoch {
+			t.Errorf("strict %v: got %+v, want R told", strict, r)
+		}
+	}
+}

@@ -56,10 +56,13 @@ func (h Home) publish(c *change, out []Action) (Home, []Action) {
 // reported is R's answer. That somebody is above us is mended at once, whether a request waits or not.
 func (h Home) reported(now time.Time, ev Reported, out []Action) (Home, []Action) {
 	ours := ev.Err == nil && ev.Location.Epoch == h.Location.Epoch && ev.Location.Office == h.Location.Office
-	if ours {
+	switch {
+	case ours:
 		h.said = h.Location.Epoch
-	} else if ev.Err == nil && ev.Location.Epoch > h.Location.Epoch {
+	case ev.Err == nil && ev.Location.Epoch > h.Location.Epoch:
 		h.above = max(h.above, ev.Location.Epoch)
+	case ev.Err == nil && ev.Location.Epoch == h.Location.Epoch && ev.Location.Epoch > 0: // our epoch and another place: nobody
+		h.above = max(h.above, ev.Location.Epoch+1) // who may says so, and the script keeps it
 	}
 	c := h.now
 	if c == nil || c.stage != publishing || ev.Epoch != h.Location.Epoch { // or the late answer to an older one
@@ -91,6 +94,7 @@ func (h Home) giveBack(now time.Time, out []Action) (Home, []Action) {
 	if c.to.Location.Epoch != h.Location.Epoch {
 		c.to.Location.Epoch = max(h.Location.Epoch, h.above) + 1
 	}
+	h.sign(&c.to)
 	return h, append(out, Save{c.to})
 }
 

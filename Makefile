@@ -24,8 +24,7 @@ endpoints:
 	$(GO) build -o .cache/siproam .
 	$(GO) test -tags endpoints -c -o .cache/e2e.test ./e2e
 	$(GO) test -tags endpoints -c -o .cache/routesrv.test ./routesrv
-	cd routesrv && SIPROAM_LAB= ../scripts/lab ../scripts/with-redis ../.cache/routesrv.test -test.timeout 5m
-	cd e2e && SIPROAM_BINARY=$(CURDIR)/.cache/siproam ../scripts/lab ../.cache/e2e.test -test.v -test.timeout 15m
+	SIPROAM_BINARY=$(CURDIR)/.cache/siproam E2E=$(CURDIR)/.cache/e2e.test ROUTESRV=$(CURDIR)/.cache/routesrv.test scripts/endpoints
 
 check:
 	$(GO) vet ./...

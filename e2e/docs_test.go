@@ -52,6 +52,7 @@ var varies = []struct {
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z`), "TIME"},
 	{regexp.MustCompile(`urn:uuid:[0-9a-f-]{36}`), "DEVICE"},
 	{regexp.MustCompile(`\b\d{13}-\d+`), "ENTRY"},
+	{regexp.MustCompile(`"[\w-]{86}"`), "SIG"},
 	{regexp.MustCompile(`\b\d{16}\b`), "EPOCH"},
 	{regexp.MustCompile(`\b[0-9a-f]{16}\b`), "NODE"},
 	{regexp.MustCompile(`\(integer\) \d{4,}`), "(integer) MANY"},

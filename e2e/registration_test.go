@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -108,14 +110,23 @@ func TestAmbiguous(t *testing.T) {
 	if _, errs, code := run(t, "secret\n", append([]string{"user", "add", "1001", "--password-stdin"}, l.at("west")...)...); code != 0 {
 		t.Fatalf("user add: exit %d %s", code, errs)
 	}
-	bare := l.agent("south", "1001@"+l.proxy("south"))
-	bare.login = "1001"
-	eventually(t, 5*time.Second, "404 Use The Full Number", func() error {
-		if res := bare.register("Contact: " + bare.contact("")); res.first() != "SIP/2.0 404 Use The Full Number" {
-			return fmt.Errorf("got %s", res.first())
+	eventually(t, 5*time.Second, "west's 1001 is published", func() error { // an office that asked before believes the answer for 10 s
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", l.base+400))
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		fmt.Fprint(c, "*2\r\n$4\r\nHLEN\r\n$15\r\nroam:ext:{1001}\r\n")
+		if n, err := bufio.NewReader(c).ReadString('\n'); n != ":2\r\n" {
+			return fmt.Errorf("%q have it, %v", n, err)
 		}
 		return nil
 	})
+	bare := l.agent("south", "1001@"+l.proxy("south"))
+	bare.login = "1001"
+	if res := bare.register("Contact: " + bare.contact("")); res.first() != "SIP/2.0 404 Use The Full Number" {
+		t.Errorf("bare 1001: got %s, want 404 Use The Full Number", res.first())
+	}
 	full := l.agent("south", "+15550001001@"+l.proxy("south"))
 	full.password = "demo-1001"
 	full.online()

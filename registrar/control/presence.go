@@ -151,6 +151,9 @@ func (h *Home) place(now time.Time, to *Kept, p Presence) {
 		}
 	}
 	to.At = append(at, p)
+	to.Owed = slices.DeleteFunc(to.Owed, func(d Debt) bool { // older than what is now: said again, it would end that
+		return d.Device == p.Device && d.To == p.Registrar && d.Epoch < p.Epoch
+	})
 	back := false
 	to.Left = slices.DeleteFunc(to.Left, func(l Left) bool {
 		if l.Device != p.Device || l.Office != p.Office {

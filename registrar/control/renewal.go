@@ -45,6 +45,9 @@ func (v Visit) renewed(now time.Time, ev Renewed, out []Action) (Visit, []Action
 		return v, out
 	}
 	c := *v.now
+	if v.doubt = (time.Time{}); ev.Silent || ev.Why == roam.HomeSilent {
+		v.doubt = now.Add(inFlight)
+	}
 	switch {
 	case ev.Passed:
 		v.now = nil

@@ -17,6 +17,7 @@ type Visit struct {
 	now    *visiting
 	said   roam.Epoch // R was seen to hold Location; see told
 	unsure *unsure    // see Confirm
+	doubt  time.Time  // until then home's word may be older than a renewal of which no answer came
 
 	former *roam.Location // of a foreign home's: who is told once R has drawn the epoch
 	left   string         // and the Contact it had at home
@@ -378,6 +379,9 @@ func (v Visit) superseded(now time.Time, ev Superseded, out []Action) (Visit, []
 	}
 	if ev.Epoch <= at {
 		return v, append(out, Answer{Tx: ev.Tx, Epoch: at})
+	}
+	if now.Before(v.doubt) { // home may have recorded us after it said so; if it has not, it says so again
+		return v, append(out, Answer{Tx: ev.Tx, Why: roam.TooBusy})
 	}
 	gone := &Gone{Epoch: ev.Epoch, Location: ev.Location, Until: now.Add(v.Office.keep())}
 	if len(v.Contacts) > 0 {

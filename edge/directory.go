@@ -3,11 +3,9 @@ package edge
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/sip"
-	"github.com/siproam/siproam/sip/transaction"
 )
 
 // Near answers what the softswitch asks its registrar (softswitch.Directory) from the lines it was told. It means the
@@ -126,34 +124,9 @@ func refusalOf(res *sip.Message) roam.Refusal {
 	return roam.NotAllowed
 }
 
-// answersIn is how long another office has to answer a question that costs it nothing.
-const answersIn = 2 * time.Second
-
 // Answers asks whether the softswitch of o at uri answers at all (OPTIONS); routesrv.Store's. done comes once.
 func (n *Near) Answers(o roam.OfficeID, uri string, done func(bool)) {
-	u, err := sip.ParseURI([]byte(uri))
-	if err != nil {
-		n.loop.Later(func() { done(false) })
-		return
-	}
-	over := false
-	once := func(answered bool) {
-		if !over {
-			over = true
-			done(answered)
-		}
-	}
-	late := n.loop.After(answersIn, func() { once(false) })
-	n.tl.Request(transaction.Destination{URI: u}, func(w *sip.Writer, f *sip.Flow) error {
-		if f.Partner != o {
-			return errWrongProcess
-		}
-		addressed(w, "OPTIONS", uri, n.cfg.Self.URI, uri)
-		return w.End("", nil)
-	}, func(_ *sip.Message, err error) {
-		late.Stop()
-		once(err == nil)
-	})
+	n.tl.Answers(n.cfg.Self.URI, o, uri, done)
 }
 
 // Proven is nobody, likewise.

@@ -292,17 +292,7 @@ func (s *Server) movedOn(tx *transaction.Server, from roam.OfficeID, v *visitor)
 			}
 			return
 		}
-		ev := control.Superseded{Epoch: at.Epoch, Location: at}
-		ev.Tx = s.hold(tx, "", func(w *wait, a control.Answer) error {
-			if a.Why != roam.OK {
-				return a.Why
-			}
-			s.supersedes.Add(1, "obeyed")
-			return s.acknowledge(w.tx, a.Epoch)
-		})
-		if !s.changeVisit(v, func() control.Event { return ev }) {
-			s.answer(control.Answer{Tx: ev.Tx, Why: roam.TooBusy})
-		}
+		s.obey(tx, v, control.Superseded{Epoch: at.Epoch, Location: at})
 	})
 	return nil
 }

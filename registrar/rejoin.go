@@ -133,34 +133,9 @@ func (s *Server) Returned(o roam.OfficeID) {
 	s.repeat(o)
 }
 
-// answersIn is how long another office has to answer a question that costs it nothing.
-const answersIn = 2 * time.Second
-
 // Answers asks whether the softswitch of o at uri answers at all (OPTIONS). done comes once.
 func (s *Server) Answers(o roam.OfficeID, uri string, done func(bool)) {
-	u, err := sip.ParseURI([]byte(uri))
-	if err != nil {
-		s.loop.Later(func() { done(false) })
-		return
-	}
-	over := false
-	once := func(answered bool) {
-		if !over {
-			over = true
-			done(answered)
-		}
-	}
-	late := s.loop.After(answersIn, func() { once(false) })
-	s.tl.Request(transaction.Destination{URI: u}, func(w *sip.Writer, f *sip.Flow) error {
-		if f.Partner != o {
-			return errWrongOffice
-		}
-		addressed(w, "OPTIONS", uri, s.cfg.Card.Registrar, uri, transaction.NewTag(), 1)
-		return w.End("", nil)
-	}, func(res *sip.Message, err error) {
-		late.Stop()
-		once(err == nil)
-	})
+	s.tl.Answers(s.cfg.Card.Registrar, o, uri, done)
 }
 
 func isStart(req *sip.Message) bool {

@@ -145,6 +145,12 @@ func (s *Server) serveSupersede(tx *transaction.Server, req *sip.Message) error 
 	if from == t.Home || g.Office == from || g.Office == t.Home {
 		ev.Location = roam.Location{Epoch: g.Epoch, Office: g.Office, Switch: g.Switch, Registrar: g.Registrar, Since: s.loop.Now(), Device: t.Device, Sig: g.Sig}
 	}
+	s.obey(tx, v, ev)
+	return nil
+}
+
+// obey has v ended by a supersede that is proved, and acknowledges it when it has.
+func (s *Server) obey(tx *transaction.Server, v *visitor, ev control.Superseded) {
 	ev.Tx = s.hold(tx, "", func(w *wait, a control.Answer) error {
 		if a.Why != roam.OK {
 			return a.Why
@@ -155,7 +161,6 @@ func (s *Server) serveSupersede(tx *transaction.Server, req *sip.Message) error 
 	if !s.changeVisit(v, func() control.Event { return ev }) {
 		s.answer(control.Answer{Tx: ev.Tx, Why: roam.TooBusy})
 	}
-	return nil
 }
 
 // proved opens home's word about a visitor of ours. From a third office that is the ticket of the

@@ -121,12 +121,14 @@ func (c *cell) reached(desk *handset, listen bool) error {
 	return nil
 }
 
-// soon has h call user; for a few seconds after a fault it may be told 503 (F01, F05: all goes well 5 s after the return).
+// soon has h call user; for a few seconds after a fault it may be told 503 (F01, F05: all goes well 5 s after the return), or
+// 480 by the others of an office that stood still for longer than its sign of life stands (I4).
 func (c *cell) soon(h *handset, user string) (call *phone.Call, err error) {
 	for {
 		call, err = h.calls(user, ringIn)
 		var no *phone.Refused
-		if err == nil || !errors.As(err, &no) || no.Code != 503 || time.Since(c.ended) > recovers {
+		dead := errors.As(err, &no) && no.Code == 480 && no.Reason == "Callee's Office Does Not Answer"
+		if err == nil || no == nil || no.Code != 503 && !dead || time.Since(c.ended) > recovers {
 			return call, err
 		}
 		c.tell("%s calls %s: %v", h.user, user, err)

@@ -130,7 +130,8 @@ func (b *badLinks) carry(m string, write func([]byte)) {
 		b.late.Add(1)
 	case p < 0.25:
 		b.twice.Add(1)
-		b.pending.Go(func() { time.Sleep(2*d + 50*time.Millisecond); write([]byte(m)) })
+		again := 2*d + 50*time.Millisecond
+		b.pending.Go(func() { time.Sleep(again); write([]byte(m)) })
 		d = 0
 	case p < 0.6:
 		b.late.Add(1)

@@ -66,8 +66,9 @@ type Far struct {
 type remote struct {
 	Process
 	up    bool
+	lost  bool        // it was up, or had the time to come up, and is not
 	alive atomic.Bool // up, for the gauge
-	heard time.Time   // its last roam-edge
+	heard time.Time   // its last roam-edge; before the first, our start
 	boot  uint64
 	calls int
 	full  bool
@@ -78,6 +79,7 @@ type remote struct {
 	cursor  roam.UserID            // how far
 	dirty   []roam.UserID          // to be told again
 	marked  map[roam.UserID]bool   // those of dirty
+	put     map[roam.UserID]bool   // those of dirty that were put off while everything is told: it is not whole without them
 	sent    map[roam.UserID]uint64 // hash of what it was told, of users it knows
 	flying  bool                   // a message is on its way
 	flight  map[roam.UserID]uint64 // the users it tells of
@@ -92,7 +94,7 @@ type remote struct {
 func NewFar(cfg FarConfig, l *loop.Loop, tl *transaction.Layer, m *metric.Set, log zerolog.Logger) *Far {
 	f := &Far{cfg: cfg, loop: l, tl: tl, log: log, boot: cfg.Boot}
 	for _, p := range cfg.Switches {
-		f.switches = append(f.switches, &remote{Process: p, marked: map[roam.UserID]bool{}, sent: map[roam.UserID]uint64{}})
+		f.switches = append(f.switches, &remote{Process: p, heard: l.Now(), marked: map[roam.UserID]bool{}, sent: map[roam.UserID]uint64{}, put: map[roam.UserID]bool{}})
 	}
 	f.redirected = m.Counter("edge_redirected_total", "Phones that were sent to another softswitch of this office.", "from")
 	m.Gauge("edge_up", "1 while a softswitch process gives signs of life.", []string{"softswitch"}, func(emit func(float64, ...string)) {

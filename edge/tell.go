@@ -88,10 +88,10 @@ func (f *Far) everything(r *remote, have mark) {
 	if have.after(mark{Boot: f.boot, Sync: r.told.Sync + 1}) { // our file is an older one than we had when it heard that
 		f.boot = have.Boot + 1
 	}
-	r.up, r.all, r.cursor, r.flying, r.flight = true, true, "", false, nil
+	r.up, r.lost, r.all, r.cursor, r.flying, r.flight = true, false, true, "", false, nil
 	r.alive.Store(true)
 	r.told, r.checked = mark{Boot: f.boot, Sync: r.told.Sync + 1}, mark{}
-	r.dirty, r.marked, r.sent = nil, map[roam.UserID]bool{}, map[roam.UserID]uint64{}
+	r.dirty, r.marked, r.sent, r.put = nil, map[roam.UserID]bool{}, map[roam.UserID]uint64{}, map[roam.UserID]bool{}
 	f.log.Info().Str("event", "edge.tell").Str("softswitch", string(r.ID)).Uint64("sync", r.told.Sync).Msg("softswitch is told everything")
 	f.soon()
 }
@@ -101,7 +101,7 @@ func (f *Far) down(r *remote, why string) {
 	if !r.up {
 		return
 	}
-	r.up, r.all, r.flying, r.flight = false, false, false, nil
+	r.up, r.lost, r.all, r.flying, r.flight = false, true, false, false, nil
 	r.alive.Store(false)
 	f.log.Warn().Str("event", "edge.down").Str("softswitch", string(r.ID)).Str("reason", why).Msg("softswitch is away")
 	f.changedUp(r)
@@ -123,11 +123,15 @@ func (f *Far) changedUp(r *remote) {
 	f.soon()
 }
 
-// look finds the softswitches that have been silent for too long.
+// look finds the softswitches that have been silent for too long, since we started when they have said nothing yet.
 func (f *Far) look() {
 	for _, r := range f.switches {
-		if r.up && f.loop.Now().Sub(r.heard) > awayAfter {
+		switch silent := f.loop.Now().Sub(r.heard) > awayAfter; {
+		case silent && r.up:
 			f.down(r, "no sign of life")
+		case silent && !r.lost:
+			r.lost = true
+			f.changedUp(r)
 		}
 	}
 	f.loop.After(helloEvery, f.look)
@@ -145,7 +149,7 @@ func (f *Far) push(r *remote) {
 		d.Card, r.card = &card, h
 	}
 	hashes := map[roam.UserID]uint64{}
-	size, looked := 0, 0
+	size, looked, paged, last := 0, 0, 0, false
 	tell := func(user roam.UserID) {
 		looked++
 		line := f.lineFor(user, r)
@@ -160,16 +164,20 @@ func (f *Far) push(r *remote) {
 	if r.all {
 		page := f.dir.Everybody(r.cursor, pageOf)
 		for _, user := range page {
+			paged++
+			if f.othersFirst(user, r) {
+				r.mark(user)
+				r.put[user] = true
+				continue
+			}
 			if tell(user); size >= mostTold {
 				break
 			}
 		}
-		if looked > 0 {
-			r.cursor = page[looked-1]
+		if paged > 0 {
+			r.cursor = page[paged-1]
 		}
-		if looked == len(page) && len(page) < pageOf {
-			r.all, d.Whole = false, true
-		}
+		last = paged == len(page) && len(page) < pageOf
 	}
 	n := 0
 	var later []roam.UserID
@@ -180,12 +188,19 @@ func (f *Far) push(r *remote) {
 			continue
 		}
 		delete(r.marked, user)
+		delete(r.put, user)
 		tell(user)
 	}
 	r.dirty = append(later, r.dirty[n:]...)
+	if last && len(r.put) == 0 { // what was put off belongs to everything: untold, it would be forgotten
+		r.all, d.Whole = false, true
+	}
 	if len(d.Lines)+len(d.Released)+len(d.Charged)+len(d.Started) == 0 && d.Card == nil && !d.Whole {
-		if len(r.dirty) > len(later) || r.all { // none of these has changed
+		if len(r.dirty) > len(later) || r.all && !last { // none of these has changed
 			f.loop.After(time.Millisecond, func() { f.push(r) })
+		}
+		if n > len(later) {
+			f.soon() // somebody may have waited for r to know them
 		}
 		return
 	}
@@ -265,7 +280,8 @@ func (f *Far) ask(r *remote, event string, body []byte, done func(*sip.Message, 
 	})
 }
 
-// lineFor is user as to is told: what a softswitch that is away has is left out, unless that is to itself.
+// lineFor is user as to is told: what a softswitch that is away has is left out, unless that is to itself. One that we have
+// not heard of since we started is not away yet: it had its phones all the while, and calls must find them.
 func (f *Far) lineFor(user roam.UserID, to *remote) lineDoc {
 	line, found := f.dir.Line(user)
 	if !found {
@@ -276,7 +292,7 @@ func (f *Far) lineFor(user roam.UserID, to *remote) lineDoc {
 			return false
 		}
 		r := f.of(t.Flow.Edge)
-		return r == nil || r != to && !r.up
+		return r == nil || r != to && r.lost
 	})
 	d := lineOf(&line, f.dir.Names(user))
 	d.Owed = f.cfg.Provisional(user)

@@ -30,6 +30,7 @@ func TestSplitCallOutlivesRegistrar(t *testing.T) {
 		}
 		return nil
 	})
+	x.halt[0]()
 	x.stop() // all but the softswitches
 	a, b := call.Heard(550), there.Heard(440)
 	const alone = 3 * time.Second
@@ -65,10 +66,11 @@ func TestSplitCallOutlivesRegistrar(t *testing.T) {
 	}
 	x.house = back
 	x.run()
+	x.start(0)
 	began := time.Now()
 	for {
 		n := map[string]int{}
-		list, err := x.house.Records(t.Context(), "", "north", "", 100)
+		list, err := x.desk.Records(t.Context(), "", "north", "", 100)
 		for _, r := range list {
 			n[r.Role+" "+string(r.User)]++
 		}

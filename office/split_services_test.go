@@ -2,6 +2,7 @@ package office_test
 
 import (
 	"errors"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,7 +17,8 @@ import (
 // other offices' numbers what they have published.
 func TestSplitServes(t *testing.T) {
 	x := startSplit(t, nil)
-	if err := x.set("1003", map[string]string{"abilities": "tcp"}); err != nil {
+	north := &three{t: t, dir: filepath.Join(x.dir, "desk")}
+	if err := north.set("1003", map[string]string{"abilities": "tcp"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := x.plug(x.phone("1003", "", phone.Config{}, x.door(1, "udp"))); err == nil || !strings.Contains(err.Error(), "488") {
@@ -25,7 +27,7 @@ func TestSplitServes(t *testing.T) {
 	if _, err := x.plug(x.phone("1003", "", phone.Config{TCP: true}, x.door(1, "tcp"))); err != nil {
 		t.Errorf("the same by TCP: got %v", err)
 	}
-	e, err := x.house.Explain(t.Context(), "1003", "", "")
+	e, err := x.desk.Explain(t.Context(), "1003", "", "")
 	if err != nil || e.AtHome == nil || len(e.AtHome.Stays) != 1 || e.AtHome.Stays[0].Can == nil || e.AtHome.Stays[0].Can.Transport != roam.TCP {
 		t.Errorf("explain: got %+v, %v, want a device by tcp", e.AtHome, err)
 	}
@@ -41,10 +43,10 @@ func TestSplitServes(t *testing.T) {
 	if got := x.called(caller, "sip:1002@north.example"); !strings.Contains(got, "486") {
 		t.Errorf("before: got %q, want 486", got)
 	}
-	if err := x.set("1002", map[string]string{"forward.busy": "+15550002001"}); err != nil {
+	if err := north.set("1002", map[string]string{"forward.busy": "+15550002001"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := x.set("1001", map[string]string{"bar": "+15550003"}); err != nil {
+	if err := north.set("1001", map[string]string{"bar": "+15550003"}); err != nil {
 		t.Fatal(err)
 	}
 	var said atomic.Int32 // 404 of south, to another office

@@ -25,9 +25,11 @@ import (
 // as processes have them; south and west are one each.
 type split struct {
 	*three
-	ports    []int             // of the registrar and the softswitches
-	switches [3]*office.Office // by number, from 1
-	halt     [3]func()         // ends one
+	ports  []int                // of the registrar and the softswitches
+	parts  [3]*office.Office    // the registrar, and the softswitches by number
+	halt   [3]func()            // ends one
+	desk   *office.House        // the registrar's, to be asked
+	change func(*office.Config) // nil, or of each part's configuration
 }
 
 // startSplit runs them. change, unless nil, changes the configuration of each part of north.
@@ -49,27 +51,21 @@ func startSplit(t testing.TB, change func(*office.Config)) *split {
 			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		}, x.ca, x.caKey)
 	}
+	x.change = change
 	x.house = &office.House{State: dir, Version: "test", Log: zerolog.Nop()}
 	ports := x.freePorts(5)
 	x.ports = ports[:3]
-	for i, name := range officeNames {
-		cfg := x.config(i, name, ports[2+i])
-		if name == "north" {
-			cfg = x.part(0)
-			if change != nil {
-				change(&cfg)
-			}
-		}
-		o, err := office.New(cfg, splitLog())
+	for i, name := range officeNames[1:] {
+		o, err := office.New(x.config(1+i, name, ports[3+i]), zerolog.Nop())
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.Seed = &office.Seed{CSV: users(i)}
+		o.Seed = &office.Seed{CSV: users(1 + i)}
 		x.house.Offices = append(x.house.Offices, o)
 	}
 	x.run()
-	for n := 1; n <= 2; n++ {
-		x.startSwitch(n, change)
+	for n := range 3 {
+		x.start(n)
 	}
 	return x
 }
@@ -101,21 +97,26 @@ func (x *split) part(n int) office.Config {
 	return c
 }
 
-// startSwitch runs softswitch n until halt.
-func (x *split) startSwitch(n int, change func(*office.Config)) {
+// start runs part n until halt, from the file that it left when it ran before.
+func (x *split) start(n int) {
 	x.t.Helper()
 	cfg := x.part(n)
-	if change != nil {
-		change(&cfg)
+	if x.change != nil {
+		x.change(&cfg)
 	}
-	o, err := office.New(cfg, splitLog().With().Int("switch", n).Logger())
+	o, err := office.New(cfg, splitLog().With().Int("part", n).Logger())
 	if err != nil {
 		x.t.Fatal(err)
 	}
+	run := o.Run
+	if n == 0 {
+		o.Seed, x.desk = &office.Seed{CSV: users(0)}, &office.House{Offices: []*office.Office{o}, State: filepath.Join(x.dir, "desk"), Version: "test", Log: zerolog.Nop()}
+		run = func(ctx context.Context) error { return x.desk.Run(ctx, nil) }
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- o.Run(ctx) }()
-	x.switches[n] = o
+	go func() { ended <- run(ctx) }()
+	x.parts[n] = o
 	x.halt[n] = sync.OnceFunc(func() {
 		stop()
 		if err := <-ended; err != nil {
@@ -126,13 +127,13 @@ func (x *split) startSwitch(n int, change func(*office.Config)) {
 	select {
 	case <-o.Ready():
 	case <-time.After(10 * time.Second):
-		x.t.Fatalf("softswitch %d not ready after 10 s", n)
+		x.t.Fatalf("part %d not ready after 10 s", n)
 	}
 }
 
 // door is where phones reach softswitch n.
 func (x *split) door(n int, network string) string {
-	for _, a := range x.switches[n].Addrs() {
+	for _, a := range x.parts[n].Addrs() {
 		if rest, found := strings.CutPrefix(a, network+":"); found {
 			return rest
 		}
@@ -155,9 +156,21 @@ func (x *split) handset(user string, n int, hz float64, tcp bool) *phone.Phone {
 func (x *split) locatedBy(user string, n int) {
 	x.t.Helper()
 	x.eventually(fmt.Sprintf("%s is by softswitch %d", user, n), func() error {
-		w, err := x.house.Where(x.t.Context(), user, "")
+		w, err := x.desk.Where(x.t.Context(), user, "")
 		if want := fmt.Sprintf("sip:127.0.0.1:%d;transport=tls", x.ports[n]); err == nil && w.Switch != want {
 			err = fmt.Errorf("is at %q by %q, want %q", w.At, w.Switch, want)
+		}
+		return err
+	})
+}
+
+// at waits until north's registrar says that user is at an office.
+func (x *split) at(user, at string) {
+	x.t.Helper()
+	x.eventually(user+" is at "+at, func() error {
+		w, err := x.desk.Where(x.t.Context(), user, "")
+		if err == nil && string(w.At) != at {
+			err = fmt.Errorf("is at %q", w.At)
 		}
 		return err
 	})
@@ -172,7 +185,7 @@ func TestSplit(t *testing.T) {
 	x.locatedBy("1001", 1)
 	x.locatedBy("1002", 2)
 	guest := x.handset("2002", 2, 770, false) // south's user
-	x.locatedBy("2002", 2)
+	x.located("2002", "north")
 	dora := x.talker("2001", "south", "udp", 880)
 	for _, c := range []struct {
 		what   string
@@ -196,7 +209,7 @@ func TestSplit(t *testing.T) {
 		proxy string
 		is    func()
 	}{
-		{x.addr("south", "udp"), func() { x.located("1001", "south") }},
+		{x.addr("south", "udp"), func() { x.at("1001", "south") }},
 		{x.door(2, "udp"), func() { x.locatedBy("1001", 2) }},
 		{x.door(1, "udp"), func() { x.locatedBy("1001", 1) }},
 	} {
@@ -222,7 +235,7 @@ func TestSplit(t *testing.T) {
 // records: each call of north's users is in its registrar's ledger once for each of them, whichever softswitch had it.
 func (x *split) records(t *testing.T) {
 	x.eventually("records of the calls between softswitches", func() error {
-		list, err := x.house.Records(t.Context(), "", "north", "", 1000)
+		list, err := x.desk.Records(t.Context(), "", "north", "", 1000)
 		if err != nil {
 			return err
 		}

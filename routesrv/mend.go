@@ -23,7 +23,7 @@ const (
 type pages = func(after roam.UserID, max int) []roam.Owned
 
 // Owned has the sweep repair what R should hold of our users. ahead hears, on the loop, of a user of whom R holds a
-// newer word than page said. Before Run, or on the loop.
+// newer word than page said. Before Run.
 func (s *Store) Owned(page pages, ahead func(roam.UserID, roam.Location)) {
 	s.owned, s.ahead = page, ahead
 }

@@ -81,11 +81,11 @@ func highestEpochWins(t *testing.T, addr string) {
 
 func user(n int) roam.UserID { return roam.UserID(fmt.Sprintf("%d@north.example", 2000+n)) }
 
-// ownPages makes r the home of n users, all at at.
-func ownPages(r *rig, n int, at roam.Location) {
-	r.on(func() {
+// owns makes a rig the home of n users, all at at.
+func owns(n int, at roam.Location) func(*rig) {
+	return func(r *rig) {
 		r.Owned(pagesOf(n, at), func(u roam.UserID, now roam.Location) { r.newer[u] = now.Epoch })
-	})
+	}
 }
 
 func pagesOf(n int, at roam.Location) pages {
@@ -101,8 +101,7 @@ func pagesOf(n int, at roam.Location) pages {
 
 // R loses everything while we are connected: our next renewal notices, and all is written again.
 func whatWasLostIsMended(t *testing.T, addr string) {
-	r, c, ctx := newRig(t, addr, "north"), client(t, addr), t.Context()
-	ownPages(r, 250, at(3, "south"))
+	r, c, ctx := newRig(t, addr, "north", owns(250, at(3, "south"))), client(t, addr), t.Context()
 	r.on(func() { r.Publish([]roam.Identity{{Name: "+15550001001", User: alice, Home: "north"}}, nil) })
 	r.report(user(7), at(3, "south"))
 	r.eventually("published", func() bool { return c.Exists(ctx, idKey("+15550001001")).Val() == 1 })
@@ -124,15 +123,14 @@ func whatWasLostIsMended(t *testing.T, addr string) {
 
 // The sweep writes what is missing or older, prolongs the rest, and leaves what is newer.
 func sweepRepairs(t *testing.T, addr string) {
-	r, c, ctx := newRig(t, addr, "north"), client(t, addr), t.Context()
-	ownPages(r, 4, at(5, "south"))
+	r, c, ctx := newRig(t, addr, "north", owns(0, at(5, "south"))), client(t, addr), t.Context()
 	r.report(user(0), at(5, "south"))
 	r.report(user(1), at(4, "west"))
 	r.report(user(2), at(6, "west"))
 	for _, key := range []string{locKey(user(0)), epKey(user(0)), movesKey(user(0))} {
 		c.Expire(ctx, key, time.Minute)
 	}
-	if err := r.sweep(ctx, r.owned, 0); err != nil {
+	if err := r.sweep(ctx, pagesOf(4, at(5, "south")), 0); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range []roam.Location{at(5, "south"), at(5, "south"), at(6, "west"), at(5, "south")} {
@@ -157,8 +155,7 @@ func sweepRepairs(t *testing.T, addr string) {
 
 // Home is dead when R loses everything: who serves its users writes where they are.
 func guestsAreMended(t *testing.T, addr string) {
-	r, c, ctx := newRig(t, addr, "south"), client(t, addr), t.Context()
-	r.on(func() { r.Guests(pagesOf(3, at(7, "south"))) })
+	r, c, ctx := newRig(t, addr, "south", func(r *rig) { r.Guests(pagesOf(3, at(7, "south"))) }), client(t, addr), t.Context()
 	c.FlushAll(ctx)
 	r.eventually("mended", func() bool {
 		got := readLocation(c.HGetAll(ctx, locKey(user(2))).Val())

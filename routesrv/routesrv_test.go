@@ -106,22 +106,26 @@ func card(o roam.OfficeID) roam.Card {
 		Abilities: []string{"path", "outbound"}, Key: []byte("key of " + o)}
 }
 
-func newRig(t *testing.T, addr string, o roam.OfficeID) *rig {
+func newRig(t *testing.T, addr string, o roam.OfficeID, before ...func(*rig)) *rig {
 	t.Helper()
-	return newRigWith(t, Config{Redis: "redis://" + addr}, o)
+	return newRigWith(t, Config{Redis: "redis://" + addr}, o, before...)
 }
 
-func newRigWith(t *testing.T, cfg Config, o roam.OfficeID) *rig {
+// newRigWith has before done to the rig before it runs.
+func newRigWith(t *testing.T, cfg Config, o roam.OfficeID, before ...func(*rig)) *rig {
 	t.Helper()
 	l, m := loop.New(4096, 64), &metric.Set{}
 	s, err := New(cfg, l, card(o), "node-"+string(o), 1, m, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
+	r := &rig{t: t, Store: s, metrics: m, newer: map[roam.UserID]roam.Epoch{}}
+	for _, fn := range before {
+		fn(r)
+	}
 	stopLoop := background(t, func(ctx context.Context) error { l.Run(ctx); return nil })
-	stop := background(t, s.Run)
-	t.Cleanup(func() { stop(); stopLoop() })
-	r := &rig{t: t, Store: s, metrics: m, stop: stop, newer: map[roam.UserID]roam.Epoch{}}
+	r.stop = background(t, s.Run)
+	t.Cleanup(func() { r.stop(); stopLoop() })
 	r.eventually("up", s.Up)
 	r.eventually("subscribed", func() (ok bool) { r.on(func() { ok = s.gen > 0 }); return ok })
 	return r

@@ -30,7 +30,7 @@ func (n *network) Send(_ *sip.Flow, b []byte) error {
 		if n.rnd.Float64() < n.loss || time.Now().After(n.cut) {
 			continue
 		}
-		time.AfterFunc(time.Duration(n.rnd.IntN(700))*time.Millisecond, func() {
+		time.AfterFunc(time.Duration(1+n.rnd.IntN(700))*time.Millisecond, func() {
 			m := &sip.Message{Flow: n.other.flow}
 			if err := sip.Parse(bytes.Clone(text), m); err != nil {
 				n.t.Errorf("sent what cannot be read: %v\n%s", err, text)

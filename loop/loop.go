@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 )
 
@@ -170,11 +171,20 @@ func (l *Loop) PostTo(lane Lane, fn func()) error {
 	}
 }
 
-// Do runs fn on the loop and waits for it, at most until ctx ends. Never from the loop.
+// Do runs fn on the loop and waits for it, at most until ctx ends or the loop does. Never from the loop. After an error fn
+// has not run and never will, so that what fn writes is the caller's again.
 func (l *Loop) Do(ctx context.Context, fn func()) error {
+	var taken atomic.Bool // by the loop, or by us, who gave up
 	done := make(chan struct{})
+	turn := func() {
+		if taken.CompareAndSwap(false, true) {
+			defer close(done)
+			fn()
+		}
+	}
+	var err error
 	select {
-	case l.lanes[Middle] <- func() { defer close(done); fn() }:
+	case l.lanes[Middle] <- turn:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-l.stopped:
@@ -184,10 +194,15 @@ func (l *Loop) Do(ctx context.Context, fn func()) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
 	case <-l.stopped:
-		return context.Canceled
+		err = context.Canceled
 	}
+	if taken.CompareAndSwap(false, true) {
+		return err
+	}
+	<-done // its turn has come, and no turn waits
+	return nil
 }
 
 // Deliver queues fn from another goroutine that may wait for a place: the end of a

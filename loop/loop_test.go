@@ -99,6 +99,32 @@ func TestPanicEndsOneTurn(t *testing.T) {
 	})
 }
 
+// TestDoGivenUp: what Do gave up is not run behind its back; what runs by then is waited for.
+func TestDoGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(8, 1)
+		defer run(t, l)()
+		for _, c := range []struct {
+			name           string
+			before, inside time.Duration // how long the loop is busy until fn's turn, and with it
+			ran            bool
+		}{{"waits for its turn", 2 * time.Second, 0, false}, {"has its turn", 0, 2 * time.Second, true}} {
+			l.Post(func() { time.Sleep(c.before) })
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ran := false // no lock: that is the promise
+			err := l.Do(ctx, func() { time.Sleep(c.inside); ran = true })
+			if got := ran; got != c.ran || (err == nil) != c.ran {
+				t.Errorf("%s: ran %v, %v, want %v", c.name, got, err, c.ran)
+			}
+			cancel()
+			time.Sleep(3 * time.Second)
+			if ran != c.ran {
+				t.Errorf("%s: ran %v once Do had returned %v", c.name, ran, err)
+			}
+		}
+	})
+}
+
 func TestFullIsSaid(t *testing.T) {
 	l := New(1, 1)
 	if err := l.Post(func() {}); err != nil {

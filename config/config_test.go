@@ -29,9 +29,15 @@ type place struct {
 	} `yaml:"inner"`
 	Maybe  *roam.SilencePolicy `yaml:"maybe"`
 	Either words               `yaml:"either"`
-	Secret string              `yaml:"-"`
+	Shared `yaml:",inline"`
+	Secret string `yaml:"-"`
 
 	check func(*place) error
+}
+
+// Shared is what several parts of a file say in the same words.
+type Shared struct {
+	Zone string `yaml:"zone"`
 }
 
 // words is one word or a list of them.
@@ -73,6 +79,7 @@ inner:
   wait: 5s
 maybe: {policy: refuse}
 either: none
+zone: UTC
 `
 	if err := os.WriteFile(file, []byte(src), 0o600); err != nil {
 		t.Fatal(err)
@@ -84,7 +91,7 @@ either: none
 	want := place{
 		Office: "south", Country: "1", Port: 5060, On: true, Wait: roam.Duration(90 * 60e9), Addr: netip.MustParseAddr("203.0.113.20"),
 		Short: map[string]roam.OfficeID{"1xxx": "north", "3xxx": "west"}, Deny: []string{"2009", "2010"},
-		Maybe: &roam.SilencePolicy{Policy: "refuse"}, Either: words{"none"}, Secret: "kept",
+		Maybe: &roam.SilencePolicy{Policy: "refuse"}, Either: words{"none"}, Shared: Shared{"UTC"}, Secret: "kept",
 	}
 	want.Inner.Deep, want.Inner.Wait = "sip:sip.south.example:5067;transport=tls", roam.Duration(5e9)
 	if !reflect.DeepEqual(got, want) {
@@ -115,7 +122,7 @@ func TestMistakes(t *testing.T) {
 		{"as a key", "short: {1000: north}", `f:1:9: short.1000: a number without quotes; quote every telephone number and code: "1000"`},
 		{"unknown key", "offce: x", `f:1:1: offce: unknown key; did you mean "office"?`},
 		{"unknown inner key", "inner:\n  zzzzzz: x", `f:2:3: inner.zzzzzz: unknown key; known here: deep, wait`},
-		{"secret", "secret: x", `f:1:1: secret: unknown key; known here: addr, country, deny, either, inner, maybe, office, on, port, short, wait`},
+		{"secret", "secret: x", `f:1:1: secret: unknown key; known here: addr, country, deny, either, inner, maybe, office, on, port, short, wait, zone`},
 		{"later", "trunks:\n  - a", `f:1:1: trunks: not in this version`},
 		{"later, inner", "inner: {fancy: 1}", `f:1:9: inner.fancy: not in this version`},
 		{"duplicate", "office: a\nport: 1\noffice: b", `f:3:1: office: given twice, first in line 1`},
@@ -200,7 +207,7 @@ func TestAnchors(t *testing.T) {
 
 // TestFormat: what Format writes reads back the same.
 func TestFormat(t *testing.T) {
-	p := place{Office: "south", Country: "0100", Wait: roam.Duration(90e9), Short: map[string]roam.OfficeID{"1000": "north"}, Deny: []string{"+49"}, Addr: netip.MustParseAddr("192.0.2.1")}
+	p := place{Office: "south", Country: "0100", Shared: Shared{"UTC"}, Wait: roam.Duration(90e9), Short: map[string]roam.OfficeID{"1000": "north"}, Deny: []string{"+49"}, Addr: netip.MustParseAddr("192.0.2.1")}
 	text, err := Format(p)
 	if err != nil {
 		t.Fatal(err)

@@ -148,7 +148,7 @@ func (d *decoder) structure(path string, n ast.Node, v reflect.Value) {
 		at := join(path, p.key)
 		switch i, known := fields[p.key]; {
 		case known:
-			d.value(at, p.value, v.Field(i))
+			d.value(at, p.value, v.FieldByIndex(i))
 		case slices.Contains(d.later, at):
 			d.mistake(at, p.token, "not in this version")
 		default:
@@ -168,19 +168,25 @@ func (d *decoder) structure(path string, n ast.Node, v reflect.Value) {
 	}
 }
 
-// fieldsOf maps the keys of a struct to its fields.
-func fieldsOf(t reflect.Type) map[string]int {
-	fields := map[string]int{}
+// fieldsOf maps the keys of a struct to its fields; the keys of one that is inline stand among them.
+func fieldsOf(t reflect.Type) map[string][]int {
+	fields := map[string][]int{}
 	for i := range t.NumField() {
 		f := t.Field(i)
-		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		name, how, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		if name == "-" || !f.IsExported() {
+			continue
+		}
+		if how == "inline" {
+			for inner, at := range fieldsOf(f.Type) {
+				fields[inner] = append([]int{i}, at...)
+			}
 			continue
 		}
 		if name == "" {
 			name = strings.ToLower(f.Name)
 		}
-		fields[name] = i
+		fields[name] = f.Index
 	}
 	return fields
 }

@@ -31,6 +31,7 @@ var allowed = map[string]string{
 	"billing":           "loop metric roam store",
 	"edge":              "loop metric roam seal sip sip/transaction store",
 	"dhcp":              "dhcp/lease dhcp/wire loop metric roam store",
+	"dhcp/wire":         "metric roam",
 	"phone":             "metric roam",
 	"media":             "metric roam",
 	"nameserver":        "metric roam",

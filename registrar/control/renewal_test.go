@@ -48,3 +48,40 @@ func TestPlaceForgives(t *testing.T) {
 		t.Errorf("got %+v, want all but the first", to.Owed)
 	}
 }
+
+// TestRefusedUnheard: the same of a phone that was checked anew and is refused because home did not answer. Home, which had lost
+// the visit, may have it by the new ticket, which is above what was on its way to us.
+func TestRefusedUnheard(t *testing.T) {
+	w := newWorld(t, true)
+	p := &phone{device: "urn:d", n: 1}
+	ok(w, w.registers("south", p.request("south", time.Hour)), roam.OK)
+	v := *w.visit(place{"south", "urn:d"})
+	step := func(ev Event) (out []Action) {
+		v, out = v.Step(w.now, ev, nil)
+		return out
+	}
+	anew := func() {
+		l := Legal{Register: p.request("south", time.Hour), Card: v.Home, Ticket: v.Ticket, Silence: Silence{Refuse: true}}
+		l.Ticket.Epoch += 10
+		if step(l); !v.Busy() {
+			t.Fatal("nothing is under way")
+		}
+		step(Allocated{})
+	}
+	anew()
+	if step(Recorded{Why: roam.HomeSilent}); v.Busy() || !v.Serving() {
+		t.Fatalf("busy %v, serving %v, want the visit as it was", v.Busy(), v.Serving())
+	}
+	late := Superseded{Tx: 7, Epoch: v.Ticket.Epoch + 5, Location: roam.Location{Office: "west", Epoch: v.Ticket.Epoch + 5}}
+	if out := step(late); len(out) != 1 || out[0] != (Answer{Tx: 7, Why: roam.TooBusy}) || !v.Serving() {
+		t.Errorf("got %+v serving %v, want it said again", out, v.Serving())
+	}
+	anew()
+	for step(Recorded{Location: roam.Location{Office: "south", Epoch: v.Ticket.Epoch + 10}}); v.Busy(); {
+		step(Saved{})
+	}
+	late.Epoch, late.Location.Epoch = v.Ticket.Epoch+1, v.Ticket.Epoch+1
+	if step(late); !v.Busy() {
+		t.Error("what comes after an answer of home is not obeyed at once")
+	}
+}

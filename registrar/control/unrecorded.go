@@ -113,7 +113,7 @@ func (v Visit) settled(now time.Time, ev Recorded, out []Action) (Visit, []Actio
 	return v.save(visiting{what: drop, to: Stay{Gone: v.Gone}}, out)
 }
 
-// again repeats the registration message.
+// again repeats the registration message. That of an end may be what the disk did not take (unsaved): it is offered that again.
 func (v Visit) again(now time.Time, out []Action) (Visit, []Action) {
 	o := *v.Owes
 	o.Tries++
@@ -122,7 +122,10 @@ func (v Visit) again(now time.Time, out []Action) (Visit, []Action) {
 		o.Asked = at
 	}
 	v.Owes = &o
-	return v, v.wake(append(out, v.message(now)))
+	if out = append(out, v.message(now)); len(v.Contacts) == 0 {
+		out = append(out, Drift{})
+	}
+	return v, v.wake(out)
 }
 
 // spread is d, give or take a quarter: a home that comes back is not told of all its users in one moment. Which part of it is

@@ -17,7 +17,7 @@ type Visit struct {
 	now    *visiting
 	said   roam.Epoch // R was seen to hold Location; see told
 	unsure *unsure    // see Confirm
-	doubt  time.Time  // until then home's word may be older than a renewal of which no answer came
+	doubt  time.Time  // until then home's word may be older than a registration message of which no answer came
 
 	former *roam.Location // of a foreign home's: who is told once R has drawn the epoch
 	left   string         // and the Contact it had at home
@@ -291,6 +291,9 @@ func (v Visit) recorded(now time.Time, ev Recorded, out []Action) (Visit, []Acti
 		return v.settled(now, ev, out)
 	}
 	c := *v.now
+	if ev.Why == roam.OK {
+		v.doubt = time.Time{}
+	}
 	switch {
 	case c.what == leave && v.Office.Strict && c.tx != 0 && busy(ev.Why): // nobody has heard it, as far as we know
 		v.now = nil
@@ -364,6 +367,9 @@ func (v Visit) refused(now time.Time, c visiting, why roam.Refusal, out []Action
 		return v.save(c, out)
 	}
 	if busy(why) { // nothing is wrong with the visit there is
+		if why == roam.HomeSilent {
+			v.doubt = now.Add(inFlight)
+		}
 		return v.end(append(out, Answer{Tx: c.tx, Why: why}))
 	}
 	c.what, c.to = drop, Stay{Gone: v.Gone}

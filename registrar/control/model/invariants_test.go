@@ -149,11 +149,14 @@ func (w *world) survived(o *office, was published) {
 		}
 	}
 	for key, stay := range was.visits {
-		if was.spoilt[key.user] || !stay.Serving() && stay.Gone == nil { // the end of a visit that the disk did not take is owed from memory
+		// What a disk that takes nothing leaves to memory alone is that an end is owed: of a visit that the phone was refused, or
+		// that is over. No 200 was said of it, and home's record ends by itself.
+		unwritten := o.filled && !stay.Serving()
+		if was.spoilt[key.user] || unwritten && stay.Gone == nil {
 			continue
 		}
 		v := o.visitor(key.user, key.device)
-		if v == nil || v.visit.Serving() != stay.Serving() || (v.visit.Gone == nil) != (stay.Gone == nil) || (v.visit.Owes == nil) != (stay.Owes == nil) {
+		if v == nil || v.visit.Serving() != stay.Serving() || (v.visit.Gone == nil) != (stay.Gone == nil) || !unwritten && (v.visit.Owes == nil) != (stay.Owes == nil) {
 			w.fail("I3: %s forgot its visitor %v: %+v", o.id, key, stay)
 		}
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -27,54 +28,116 @@ func (c *explain) Run(e *env) error {
 	return e.show(x, func(t *tabwriter.Writer) { writeExplanation(t, &x, time.Now()) })
 }
 
+// table writes lines that begin with a word for what they are about, once for those that follow each other.
+type table struct {
+	out io.Writer
+	key string
+}
+
+func (t *table) line(key, format string, args ...any) {
+	shown := key
+	if key == t.key {
+		shown = ""
+	}
+	t.key = key
+	fmt.Fprintf(t.out, "%-9s%s\n", shown, fmt.Sprintf(format, args...))
+}
+
 // writeExplanation is the answer for people.
 func writeExplanation(out io.Writer, x *office.Explanation, now time.Time) {
 	z := zone(x.Zone)
-	clock := func(t time.Time) string { return t.In(z).Format("15:04:05") }
-	line := func(key, format string, args ...any) { fmt.Fprintf(out, "%-9s%s\n", key, fmt.Sprintf(format, args...)) }
-	if x.Online() {
+	t := &table{out: out}
+	switch {
+	case x.Online():
 		fmt.Fprintf(out, "%s is at %s", x.User, x.At)
 		if x.Move > 0 {
 			fmt.Fprintf(out, " (move %d)", x.Move)
 		}
-		fmt.Fprintln(out, " by the "+x.Source)
-	} else {
-		fmt.Fprintf(out, "%s is offline; home is %s, by the %s\n", x.User, x.Home, x.Source)
+		fmt.Fprintln(out)
+	case x.Foreign:
+		fmt.Fprintf(out, "%s is at none of our offices; home is %s, which is no siproam and knows\n", x.User, x.Home)
+	default:
+		fmt.Fprintf(out, "%s is offline; home is %s\n", x.User, x.Home)
+	}
+	for _, st := range []*office.Standing{x.There, x.AtHome} {
+		checkLines(t, st, x, z)
 	}
 	for _, st := range []*office.Standing{x.AtHome, x.There} {
-		for _, why := range whyLines(st, x, clock) {
-			line("why", "%s", why)
-		}
+		whyLines(t, st, x, z)
 	}
+	t.line("source", "%s", x.Source)
 	for _, p := range x.Policy {
-		line("policy", "%s", p)
+		t.line("policy", "%s", p)
 	}
-	line("profile", "%s", profileLine(x))
+	t.line("profile", "%s", profileLine(x))
 	if x.There != nil && len(x.There.Cannot) > 0 {
-		line("cannot", "%s does not do: %s", x.At, strings.Join(x.There.Cannot, ", "))
+		t.line("profile", "not possible at %s: %s", x.At, strings.Join(x.There.Cannot, ", "))
 	}
-	for _, p := range x.Phones {
-		line("phone", "%s", phoneLine(p, &x.Whereabouts, now))
-	}
+	phoneLines(t, x, now)
 	if !x.Next.IsZero() {
-		line("next", "refresh due %s; otherwise offline", clock(x.Next))
+		t.line("next", "refresh due %s; otherwise offline", x.Next.In(z).Format("15:04:05"))
 	}
 	fmt.Fprintf(out, "a call from %s now would\n", x.Asking)
 	for i, s := range x.Call {
 		fmt.Fprintf(out, "  %d  %s\n", i+1, s)
 	}
-	fmt.Fprintln(out, "moves")
 	if x.Unread != "" {
-		fmt.Fprintln(out, "  not read:", x.Unread)
+		fmt.Fprintln(out, "moves\n  not read:", x.Unread)
+	} else if len(x.Moves) > 0 {
+		fmt.Fprintln(out, "moves")
 	}
 	writeMoves(out, x.Moves, z)
 }
 
-// whyLines is a line for each device that st's office holds, and what is still open.
-func whyLines(st *office.Standing, x *office.Explanation, clock func(time.Time) string) (lines []string) {
+// checkLines says of each device that st's office serves which REGISTER made it so, and by whose word.
+func checkLines(t *table, st *office.Standing, x *office.Explanation, z *time.Location) {
 	if st == nil {
-		return nil
+		return
 	}
+	for _, at := range st.Stays {
+		c := at.Check
+		if c == nil {
+			continue
+		}
+		s := fmt.Sprintf("REGISTER before the start of %s", at.Office)
+		if !c.At.IsZero() {
+			s = fmt.Sprintf("REGISTER %s at %s", c.At.In(z).Format("15:04:05"), at.Office)
+		}
+		switch {
+		case c.By != x.Home:
+			s += fmt.Sprintf(", admitted by %s itself: %s is silent, and its word of before holds", c.By, x.Home)
+		case c.Foreign:
+			s += ", accepted by " + string(c.By) + took(c.Millis)
+		default:
+			s += ", digest checked by " + string(c.By) + took(c.Millis)
+		}
+		if st.Profile != nil && c.Rev > 0 {
+			s += fmt.Sprintf(", profile v%d of %s", st.Profile.Version, time.UnixMicro(int64(c.Rev)).In(z).Format("2006-01-02 15:04:05"))
+		}
+		if h := x.AtHome; st.Visitor && h != nil && h.Profile != nil && h.Profile.Rev > c.Rev {
+			s += ", which home has changed since"
+		}
+		t.line("why", "%s", s)
+	}
+}
+
+// took is how long home needed, "" when that is not known.
+func took(ms float64) string {
+	switch {
+	case ms == 0:
+		return ""
+	case ms < 10:
+		return " in " + strconv.FormatFloat(ms, 'g', 2, 64) + " ms"
+	}
+	return fmt.Sprintf(" in %.0f ms", ms)
+}
+
+// whyLines is a line for each device in the record of st's office, and what is still open.
+func whyLines(t *table, st *office.Standing, x *office.Explanation, z *time.Location) {
+	if st == nil {
+		return
+	}
+	clock := func(t time.Time) string { return t.In(z).Format("15:04:05") }
 	holder := "home's record"
 	if st.Visitor {
 		holder = "visited office's record"
@@ -85,35 +148,48 @@ func whyLines(st *office.Standing, x *office.Explanation, clock func(time.Time) 
 			s += ", device " + shortDevice(string(at.Device))
 		}
 		if !at.Ticket.IsZero() {
-			s += ", digest checked by " + string(x.Home)
+			s += ", home's word holds until " + at.Ticket.In(z).Format("2006-01-02 15:04")
 		}
 		if !at.Provisional.IsZero() {
 			s += ", not recorded by home yet: the registration message is repeated until " + clock(at.Provisional)
 		}
-		lines = append(lines, s)
+		t.line("why", "%s", s)
 		if c := at.Can; c != nil && !st.Visitor {
-			lines = append(lines, "the device there "+abilities(c))
+			t.line("why", "the device there %s", abilities(c))
 		}
 		if at.Speaks != nil {
-			lines = append(lines, string(at.Office)+" "+attributes(at.Speaks))
+			t.line("why", "%s %s", at.Office, attributes(at.Speaks))
 		}
 		if len(at.Lacks) > 0 {
-			lines = append(lines, string(at.Office)+" does not perform: "+strings.Join(at.Lacks, ", "))
+			t.line("why", "%s does not perform: %s", at.Office, strings.Join(at.Lacks, ", "))
 		}
 	}
-	if st.Gone != nil {
-		lines = append(lines, holder+": left; calls are redirected until "+clock(*st.Gone))
-	}
-	if st.Rests != nil {
-		lines = append(lines, holder+": offline, which home was not told; back by one message until "+clock(*st.Rests))
-	}
-	if st.Ends != nil {
-		lines = append(lines, holder+": over; home did not answer, and is told again until "+clock(*st.Ends))
+	for _, one := range []struct {
+		at   *time.Time
+		text string
+	}{{st.Gone, "left; calls are redirected until "}, {st.Rests, "offline, which home was not told; back by one message until "},
+		{st.Ends, "over; home did not answer, and is told again until "}} {
+		if one.at != nil {
+			t.line("why", "%s: %s%s", holder, one.text, clock(*one.at))
+		}
 	}
 	for _, to := range st.Owed {
-		lines = append(lines, "home still has to tell "+to+" that the user has left")
+		t.line("why", "home still has to tell %s that the user has left", to)
 	}
-	return lines
+}
+
+// phoneLines is the phones where the user is, then the others, which home rings, too.
+func phoneLines(t *table, x *office.Explanation, now time.Time) {
+	for _, p := range x.Phones {
+		if p.Office == x.At {
+			t.line("phone", "%s", phoneLine(p, &x.Whereabouts, now))
+		}
+	}
+	for _, p := range x.Phones {
+		if p.Office != x.At {
+			t.line("older", "%s   rings too", phoneLine(p, &x.Whereabouts, now))
+		}
+	}
 }
 
 // abilities is what a device said of itself.
@@ -161,7 +237,10 @@ func profileLine(x *office.Explanation) string {
 			p = st.Profile
 		}
 	}
-	if p == nil {
+	switch {
+	case p == nil && x.Foreign:
+		return "known at home only"
+	case p == nil:
 		return "known at other offices only"
 	}
 	s := []string{fmt.Sprintf("v%d", p.Version)}

@@ -129,41 +129,102 @@ func TestCapture(t *testing.T) {
 	}
 }
 
+// TestExplainText: what people read has the shape that they know.
 func TestExplainText(t *testing.T) {
-	at := time.Date(2026, 11, 22, 17, 25, 3, 0, time.UTC)
-	x := office.Explanation{
-		Whereabouts: office.Whereabouts{User: "1001@north.example", Home: "north", At: "south", Move: 7, Source: "routing store (fresh)", Zone: "UTC"},
-		AtHome: &office.Standing{Home: "north", Profile: &roam.Profile{Version: 1, Name: "alice", Number: "+15550001001", Calls: 2,
-			Bar: []string{"+1900"}, Forward: &roam.Forward{Busy: "+15550002001"}},
-			Stays: []office.Stay{{Office: "south", Epoch: 41, Until: at, Can: &roam.Abilities{Transport: roam.TCP, Supported: []string{"outbound"}},
-				Speaks: &roam.Attributes{Software: "siproam", Transports: []string{"tls"}, CallsMax: 9}, Lacks: []string{"bar"}}}, Owed: []string{"sip:west"}},
-		There:  &office.Standing{Visitor: true, Home: "north", Cannot: []string{"voicemail"}, Stays: []office.Stay{{Office: "south", Epoch: 41, Until: at, Ticket: at, Provisional: at}}, Rests: &at, Ends: &at},
-		Policy: []string{"agreement north -> south: admitted, roamers: no lists"}, Next: at, Asking: "west",
-		Call:  []string{"west reads the routing store: south, move 7", "INVITE west -> south (sip:s)"},
-		Moves: []routesrv.Move{{Move: 7, At: "2026-11-22T15:14:03.000Z", From: "north", To: "south", Why: "registered"}},
+	now := time.Date(2026, 11, 22, 17, 25, 3, 0, time.UTC)
+	until, rev := now.Add(212*time.Second), uint64(now.Add(-time.Hour).UnixMicro())
+	profile := &roam.Profile{Version: 1, Rev: rev, Name: "alice", Number: "+15550001001", Calls: 2, Bar: []string{"+1900"}, Forward: &roam.Forward{Busy: "+15550002001"}}
+	desk, soft := roam.Device(`"<urn:uuid:0a1b2c3d-0000>"`), roam.Device(`"<urn:uuid:eff19d1f-0000>"`)
+	visiting := office.Explanation{
+		Whereabouts: office.Whereabouts{User: "1001@north.example", Home: "north", At: "south", Move: 7, Source: "routing store (fresh)", Zone: "UTC", Phones: []office.PhoneAt{
+			{Office: "north", Agent: "Yealink", Addr: "10.1.0.44:5060", Transport: "UDP", Device: desk, Until: until},
+			{Office: "south", Agent: "Linphone 5.2", Addr: "10.2.0.31:51791", Transport: "TCP", Device: soft, Until: until}}},
+		AtHome: &office.Standing{Home: "north", Profile: profile, Owed: []string{"sip:west"}, Stays: []office.Stay{
+			{Office: "north", Epoch: 40, Until: until, Device: desk, Check: &office.Check{By: "north", Rev: rev}},
+			{Office: "south", Epoch: 41, Until: until, Device: soft, Can: &roam.Abilities{Transport: roam.TCP, Supported: []string{"outbound"}},
+				Speaks: &roam.Attributes{Software: "siproam", Transports: []string{"tls"}, CallsMax: 9}, Lacks: []string{"bar"}}}},
+		There: &office.Standing{Visitor: true, Home: "north", Profile: profile, Cannot: []string{"voicemail"}, Stays: []office.Stay{
+			{Office: "south", Epoch: 41, Until: until, Device: soft, Ticket: until, Check: &office.Check{By: "north", Millis: 18.34, At: now, Rev: rev}}}},
+		Policy: []string{"agreement north -> south: admitted, roamers: no lists", "agreement south <- north: admitted, visitors: no lists; 3 of 50 visitors; home silent: admit-known"},
+		Next:   until, Asking: "west",
+		Call:  []string{"west reads the routing store: south, move 7", "west sends INVITE to south (sip:s)", "south rings 10.2.0.31:51791 (tcp)"},
+		Moves: []routesrv.Move{{Move: 7, At: "2026-11-22T15:14:03.000Z", From: "north", To: "south", Why: "registered", Device: soft}},
 	}
-	want := `1001@north.example is at south (move 7) by the routing store (fresh)
-why      home's record: at south until 17:25:03, epoch 41
-why      the device there came by tcp, has outbound
-why      south is siproam, speaks tls, at most 9 calls
-why      south does not perform: bar
-why      home still has to tell sip:west that the user has left
-why      visited office's record: at south until 17:25:03, epoch 41, digest checked by north, not recorded by home yet: the registration message is repeated until 17:25:03
-why      visited office's record: offline, which home was not told; back by one message until 17:25:03
-why      visited office's record: over; home did not answer, and is told again until 17:25:03
+	alone := office.Explanation{
+		Whereabouts: office.Whereabouts{User: "1001@north.example", Home: "north", At: "south", Source: "routing store (away; remembered)", Zone: "UTC"},
+		There: &office.Standing{Visitor: true, Home: "north", Profile: profile, Rests: &until, Ends: &until, Stays: []office.Stay{
+			{Office: "south", Epoch: 41, Until: until, Ticket: until, Provisional: until, Check: &office.Check{By: "south", At: now, Millis: 4000, Rev: rev}}}},
+		Asking: "south", Call: []string{"south rings 10.2.0.31:51791 (tcp)"}, Unread: "the store is away",
+	}
+	pbx := office.Explanation{
+		Whereabouts: office.Whereabouts{User: "8001@pbx.example", Home: "pbx", Foreign: true, At: "south", Source: "routing store (fresh)", Zone: "UTC"},
+		There:       &office.Standing{Visitor: true, Home: "pbx", Stays: []office.Stay{{Office: "south", Epoch: 41, Until: until, Check: &office.Check{By: "pbx", Foreign: true, At: now, Millis: 2}}}},
+		Asking:      "south", Call: []string{"south rings 10.2.0.31:51791 (tcp)"},
+	}
+	absent := office.Explanation{
+		Whereabouts: office.Whereabouts{User: "8001@pbx.example", Home: "pbx", Foreign: true, Source: "routing store (fresh)", Zone: "UTC"},
+		Asking:      "south", Call: []string{"south sends INVITE to pbx (sip:192.0.2.9), by way of home, which is no siproam and rings its own"},
+	}
+	for name, c := range map[string]struct {
+		x    *office.Explanation
+		want string
+	}{
+		"visiting": {&visiting, `1001@north.example is at south (move 7)
+why      REGISTER 17:25:03 at south, digest checked by north in 18 ms, profile v1 of 2026-11-22 16:25:03
+         REGISTER before the start of north, digest checked by north, profile v1 of 2026-11-22 16:25:03
+         home's record: at north until 17:28:35, epoch 40, device 0a1b2c3d
+         home's record: at south until 17:28:35, epoch 41, device eff19d1f
+         the device there came by tcp, has outbound
+         south is siproam, speaks tls, at most 9 calls
+         south does not perform: bar
+         home still has to tell sip:west that the user has left
+         visited office's record: at south until 17:28:35, epoch 41, device eff19d1f, home's word holds until 2026-11-22 17:28
+source   routing store (fresh)
 policy   agreement north -> south: admitted, roamers: no lists
+         agreement south <- north: admitted, visitors: no lists; 3 of 50 visitors; home silent: admit-known
 profile  v1, name alice, number +15550001001, at most 2 calls, may not dial +1900, calls go when busy to +15550002001
-cannot   south does not do: voicemail
-next     refresh due 17:25:03; otherwise offline
+         not possible at south: voicemail
+phone    Linphone 5.2   10.2.0.31:51791 tcp   device eff19d1f   refresh due in 212 s
+older    Yealink   10.1.0.44:5060 udp   device 0a1b2c3d   at north   refresh due in 212 s   rings too
+next     refresh due 17:28:35; otherwise offline
 a call from west now would
   1  west reads the routing store: south, move 7
-  2  INVITE west -> south (sip:s)
+  2  west sends INVITE to south (sip:s)
+  3  south rings 10.2.0.31:51791 (tcp)
 moves
-  7    2026-11-22 15:14:03  north -> south   registered
-`
-	var out bytes.Buffer
-	writeExplanation(&out, &x, at)
-	if out.String() != want {
-		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+  7    2026-11-22 15:14:03  north -> south   registered, device eff19d1f
+`},
+		"home silent": {&alone, `1001@north.example is at south
+why      REGISTER 17:25:03 at south, admitted by south itself: north is silent, and its word of before holds, profile v1 of 2026-11-22 16:25:03
+         visited office's record: at south until 17:28:35, epoch 41, home's word holds until 2026-11-22 17:28, not recorded by home yet: the registration message is repeated until 17:28:35
+         visited office's record: offline, which home was not told; back by one message until 17:28:35
+         visited office's record: over; home did not answer, and is told again until 17:28:35
+source   routing store (away; remembered)
+profile  v1, name alice, number +15550001001, at most 2 calls, may not dial +1900, calls go when busy to +15550002001
+a call from south now would
+  1  south rings 10.2.0.31:51791 (tcp)
+moves
+  not read: the store is away
+`},
+		"foreign home": {&pbx, `8001@pbx.example is at south
+why      REGISTER 17:25:03 at south, accepted by pbx in 2 ms
+         visited office's record: at south until 17:28:35, epoch 41
+source   routing store (fresh)
+profile  known at home only
+a call from south now would
+  1  south rings 10.2.0.31:51791 (tcp)
+`},
+		"foreign home, absent": {&absent, `8001@pbx.example is at none of our offices; home is pbx, which is no siproam and knows
+source   routing store (fresh)
+profile  known at home only
+a call from south now would
+  1  south sends INVITE to pbx (sip:192.0.2.9), by way of home, which is no siproam and rings its own
+`},
+	} {
+		var out bytes.Buffer
+		writeExplanation(&out, c.x, now)
+		if out.String() != c.want {
+			t.Errorf("%s: got\n%s\nwant\n%s", name, out.String(), c.want)
+		}
 	}
 }

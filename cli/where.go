@@ -45,6 +45,8 @@ func writeWhere(out io.Writer, w *office.Whereabouts, now time.Time) {
 	line := func(key, format string, args ...any) { fmt.Fprintf(out, "%-9s%s\n", key, fmt.Sprintf(format, args...)) }
 	at := string(w.At)
 	switch {
+	case !w.Online() && w.Foreign:
+		line("at", "none of our offices; home is %s, which is no siproam and knows", w.Home)
 	case !w.Online():
 		line("at", "offline; home is %s", w.Home)
 	case w.Suspect:

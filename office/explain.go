@@ -20,10 +20,11 @@ const movesShown = 50
 // hopsForeseen is how many offices a foreseen call is followed through: the first, and two redirects.
 const hopsForeseen = 4
 
-// Standing and Stay are what one registrar holds of a user.
+// Standing, Stay and Check are what one registrar holds of a user.
 type (
 	Standing = registrar.Standing
 	Stay     = registrar.StayAt
+	Check    = registrar.Check
 )
 
 // Explanation is what `explain` says of one user: not only where, but why, and what would happen next.
@@ -183,9 +184,16 @@ func (h *House) foresee(ctx context.Context, o *Office, user roam.UserID, home r
 		if out.Store != nil {
 			say("%s reads the routing store: %s", here, stored(out.Store))
 		}
+		if out.Dead != "" {
+			say("%s does not ask %s, which gives no sign of life", here, out.Dead)
+		}
 		if out.Forward != "" {
 			say("%s forwards the call (%s) to %s, by the profile", here, out.Why, out.Forward)
 			return steps, nil
+		}
+		later := ""
+		if out.After > 0 {
+			later = fmt.Sprintf(" for %v, then forwards the call (%s) to %s", out.After, plan.NoAnswer, out.Later)
 		}
 		next := out.At
 		switch out.Way {
@@ -193,7 +201,7 @@ func (h *House) foresee(ctx context.Context, o *Office, user roam.UserID, home r
 			next = roam.Location{}
 			for _, p := range out.Phones {
 				if p.Office == "" {
-					say("%s rings %s", here, ringing(&p))
+					say("%s rings %s%s", here, ringing(&p), later)
 				} else {
 					next = roam.Location{Office: p.Office, Switch: p.URI}
 				}
@@ -202,12 +210,20 @@ func (h *House) foresee(ctx context.Context, o *Office, user roam.UserID, home r
 				if line, err := await(ctx, o.loop, func(done func(roam.Line, error)) { l, _ := o.reg.Line(user); done(l, nil) }); err == nil {
 					next.Epoch = line.Epoch
 				}
-				say("INVITE %s -> %s (%s)", here, next.Office, next.Switch)
+				say("%s sends INVITE to %s (%s)%s", here, next.Office, next.Switch, later)
 			}
 		case plan.Office:
-			say("INVITE %s -> %s (%s)%s", here, next.Office, next.Switch, word(next.Suspect, ", which gives no sign of life"))
+			say("%s sends INVITE to %s (%s)%s%s", here, next.Office, next.Switch, later, word(next.Suspect, ": it gives no sign of life"))
 		case plan.AskHome:
-			say("INVITE %s -> %s (%s): home may know more%s", here, next.Office, next.Switch, word(next.Suspect, ", but gives no sign of life"))
+			if out.Foreign {
+				say("%s sends INVITE to %s (%s), by way of home, which is no siproam and rings its own", here, next.Office, next.Switch)
+				return steps, nil
+			}
+			if next.Switch == "" {
+				say("%s answers 480: nobody knows where %s is", here, next.Office)
+				return steps, nil
+			}
+			say("%s sends INVITE to %s (%s), by way of home, which may know more%s", here, next.Office, next.Switch, word(next.Suspect, ", but gives no sign of life"))
 		case plan.Redirect:
 			say("%s answers 302: %s at epoch %d", here, next.Office, next.Epoch)
 			return steps, nil

@@ -2,6 +2,8 @@ package office_test
 
 import (
 	"errors"
+	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -11,10 +13,21 @@ import (
 	"github.com/siproam/siproam/roam"
 )
 
+// pbx has office o take pbx.example for the domain of a foreign home that listens nowhere.
+func pbx(x *three, c *office.Config) {
+	at := netip.MustParseAddrPort(fmt.Sprintf("127.0.0.1:%d", x.freePorts(1)[0]))
+	c.Partners = append(c.Partners, roam.Partner{Office: "pbx", Foreign: &roam.Foreign{Listen: at, Registrar: "sip:127.0.0.1:9", Domain: "pbx.example",
+		Sources: []roam.Net{{Prefix: netip.MustParsePrefix("127.0.0.1/32")}}}})
+}
+
 // TestExplain: why a user is where he is, and what a call would do, agree with what a call does; a released user is
 // offline everywhere, and back with the next REGISTER.
 func TestExplain(t *testing.T) {
-	x := startThree(t, nil)
+	x := startThree(t, func(c *office.Config) {
+		if c.Office == "west" {
+			pbx(&three{t: t}, c)
+		}
+	})
 	explain := func(from string) office.Explanation {
 		t.Helper()
 		e, err := x.house.Explain(t.Context(), "1001", from, "")
@@ -35,15 +48,15 @@ func TestExplain(t *testing.T) {
 		}
 	}
 	follows(explain(""), "north reads the routing store: nowhere", "north answers 480")
-	follows(explain("west"), "west reads the routing store: nowhere", "INVITE west -> north", "north reads", "north answers 480")
+	follows(explain("west"), "west reads the routing store: nowhere", "west sends INVITE to north (sip:127.0.0.1:", "north reads", "north answers 480")
 
 	unplug, err := x.plug(x.phone("1001", "south", phone.Config{}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	x.located("1001", "south")
-	follows(explain("west"), "west reads the routing store: south", "INVITE west -> south", "south rings 127.0.0.1:")
-	follows(explain("north"), "INVITE north -> south", "south rings")
+	follows(explain("west"), "west reads the routing store: south", "west sends INVITE to south", "south rings 127.0.0.1:")
+	follows(explain("north"), "north sends INVITE to south", "south rings")
 	follows(explain("south"), "south reads the routing store: south", "south rings")
 	e := explain("")
 	if want := []string{"agreement north -> south: admitted, roamers: no lists", "agreement south <- north: admitted, visitors: no lists; 1 of 50 visitors; home silent: refuse"}; !slices.Equal(e.Policy, want) {
@@ -51,6 +64,8 @@ func TestExplain(t *testing.T) {
 	}
 	if e.AtHome == nil || e.There == nil || len(e.AtHome.Stays) != 1 || len(e.There.Stays) != 1 || e.AtHome.Stays[0].Epoch != e.There.Stays[0].Epoch || e.Next.IsZero() {
 		t.Errorf("got %+v and %+v, want the same visit at home and there", e.AtHome, e.There)
+	} else if c := e.There.Stays[0].Check; c == nil || c.By != "north" || c.Millis <= 0 || c.At.IsZero() || c.Rev != e.AtHome.Profile.Rev {
+		t.Errorf("got %+v, want to read that north has checked the digest, and its profile", c)
 	}
 	if len(e.Moves) != 1 || e.Moves[0].To != "south" || e.Moves[0].Why != "registered" {
 		t.Errorf("got %+v, want the one move to south", e.Moves)
@@ -86,6 +101,11 @@ func TestExplain(t *testing.T) {
 	if _, err := x.house.Explain(t.Context(), "1001", "east", ""); err == nil {
 		t.Error("a call from an office that does not run here: got no error")
 	}
+	abroad, err := x.house.Explain(t.Context(), "8001@pbx.example", "west", "")
+	if err != nil || abroad.Home != "pbx" || !abroad.Foreign || abroad.Online() {
+		t.Errorf("got %+v %v, want a user of pbx, who is at none of our offices", abroad, err)
+	}
+	follows(abroad, "west reads the routing store: nowhere", "west sends INVITE to pbx (sip:127.0.0.1:9), by way of home")
 	if said := x.house.Resync(""); len(said) != 3 || said["north"] != "begun" {
 		t.Errorf("got %v, want begun at three offices", said)
 	}

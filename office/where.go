@@ -19,7 +19,8 @@ type Whereabouts struct {
 	Number  string        `json:"number,omitempty"`
 	Aliases []string      `json:"aliases,omitempty"`
 	Home    roam.OfficeID `json:"home"`
-	At      roam.OfficeID `json:"at,omitempty"` // "": offline
+	Foreign bool          `json:"foreign,omitempty"` // home is no siproam, and alone knows the phones that are at none of our offices
+	At      roam.OfficeID `json:"at,omitempty"`      // "": offline
 	Suspect bool          `json:"suspect,omitempty"`
 	Since   time.Time     `json:"since,omitzero"`
 	Move    uint64        `json:"move,omitempty"`
@@ -60,7 +61,9 @@ func (o *Office) Where(ctx context.Context, name string) (Whereabouts, error) {
 		w.take(st, o.Config().Office)
 	case errors.Is(err, roam.NoSuchUser):
 		if w.User, w.Home, err = o.identify(ctx, name); err != nil {
-			return w, err
+			if w.User, w.Home = o.abroad(name); w.Home == "" {
+				return w, err
+			}
 		}
 	default:
 		return w, err
@@ -69,7 +72,24 @@ func (o *Office) Where(ctx context.Context, name string) (Whereabouts, error) {
 		w.located(loc)
 	}
 	w.before(ctx, o)
+	_, home := o.abroad(string(w.User))
+	w.Foreign = home == w.Home && home != ""
 	return w, nil
+}
+
+// abroad takes name for that of a user of a foreign home, by its domain; home is "" when it has none.
+func (o *Office) abroad(name string) (user roam.UserID, home roam.OfficeID) {
+	aor := sip.AOR(name)
+	if u, err := sip.ParseURI([]byte("sip:" + name)); err != nil || u.User == "" {
+		return "", ""
+	}
+	cfg := o.Config()
+	for _, p := range cfg.foreign() {
+		if p.Foreign.Domain != "" && strings.EqualFold(p.Foreign.Domain, aor.Host()) {
+			return roam.UserID(aor), p.Office
+		}
+	}
+	return "", ""
 }
 
 // identify asks R whose name is.

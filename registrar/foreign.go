@@ -120,10 +120,12 @@ func (s *Server) mirror(in *inquiry, p *roam.Partner) {
 	}
 	in.token = s.mirrorToken(in.q.User, in.r.Device)
 	asked := s.toMirror(in)
+	in.sent = s.loop.Now()
 	s.askFor(s.silent(p.Office).After.D(), p.Office, p.Foreign.Registrar, func(w *sip.Writer, f *sip.Flow) error {
 		s.writeMirror(w, f, in, p, int64(hops)-1, asked)
 		return w.End("", nil)
 	}, func(res *sip.Message, err error) {
+		in.took = s.loop.Now().Sub(in.sent)
 		if err != nil {
 			s.stepInquiry(in, s.known(in))
 			return

@@ -27,6 +27,10 @@ type inquiry struct {
 	next   *challengeDoc // of home's 200
 	has    *roam.Ticket  // of a renewal: the visit's, which is good for long
 
+	sent  time.Time     // home was asked
+	took  time.Duration // it took so long to answer; 0: it was not asked, or has not
+	alone bool          // nobody but us has called this legal: home is silent
+
 	token, mirror string // of a foreign home: the user part of our Contact there, and all of it
 	left          string // and the Contact there of the office that had the device
 }
@@ -348,7 +352,9 @@ func (s *Server) query(in *inquiry, at string) {
 	if comes(&in.r) {
 		q.can = in.r.Contacts[0].Can
 	}
+	in.sent = s.loop.Now()
 	s.identityQuery(in.by.Sub(s.loop.Now()), q, func(res *sip.Message, err error) {
+		in.took = s.loop.Now().Sub(in.sent)
 		if err != nil {
 			s.stepInquiry(in, s.known(in))
 			return
@@ -374,6 +380,7 @@ func (s *Server) known(in *inquiry) control.Queried {
 		!slices.Contains(v.flows, in.tx.Flow().Flow) {
 		return control.Queried{Why: roam.HomeSilent}
 	}
+	in.alone = true
 	silence := s.unrecorded(in.home)
 	if v.visit.Home.Foreign { // nothing is owed: only the phone can tell it
 		return control.Queried{Ticket: v.visit.Ticket, Silence: silence, Granted: silence.Grant}
@@ -433,6 +440,7 @@ func (s *Server) inquired(w *wait, in *inquiry, a control.Answer) error {
 	if a.Changed {
 		s.registered(w, in.q.User, in.home, &in.r)
 	}
+	s.decided(in)
 	if v := s.findVisitor(in.q.User, in.r.Device); v != nil && in.next != nil {
 		if in.has == nil || in.has.Proof != v.visit.Ticket.Proof { // a new one
 			v.fresh = s.loop.Now().Add(v.visit.Ticket.Until.Sub(s.loop.Now()) / 4)

@@ -35,6 +35,7 @@ type StayAt struct {
 	Ticket      time.Time     `json:"ticket,omitzero"`      // of a visitor: home's word is good until then
 	Provisional time.Time     `json:"provisional,omitzero"` // home has checked but not recorded the visit (M9): until when we repeat it
 
+	Check  *Check           `json:"check,omitempty"`  // of a device here: whose word made this legal
 	Can    *roam.Abilities  `json:"can,omitempty"`    // of the device, as it said last
 	Speaks *roam.Attributes `json:"speaks,omitempty"` // at home, of a device elsewhere: the office there
 	Lacks  []string         `json:"lacks,omitempty"`  // and which services of the profile it does not perform
@@ -65,6 +66,9 @@ func (s *Server) stands(u *subscriber) Standing {
 			last := &a.Stays[len(a.Stays)-1]
 			last.Speaks, last.Lacks = c.Speaks, c.Speaks.Lacks(a.Profile)
 		}
+		if p.Office == s.cfg.Card.Office {
+			a.Stays[len(a.Stays)-1].Check = &Check{By: p.Office, At: s.registeredSince(p.Contacts), Rev: a.Profile.Rev}
+		}
 	}
 	for _, d := range u.home.Owed {
 		a.Owed = append(a.Owed, d.To)
@@ -82,7 +86,7 @@ func (s *Server) visitorStands(vs []*visitor) Standing {
 		switch {
 		case st.Serving():
 			at := StayAt{Device: v.visit.Device, Office: s.cfg.Card.Office, Epoch: st.Ticket.Epoch, Until: lastUntil(st.Contacts), Ticket: st.Ticket.Until,
-				Agreement: s.visitorAgreement(v), Can: canOf(st.Contacts)}
+				Agreement: s.visitorAgreement(v), Check: s.check(v), Can: canOf(st.Contacts)}
 			if st.Owes != nil {
 				at.Provisional = st.Owes.Until
 			}

@@ -93,9 +93,11 @@ func (s *Server) renewal(v *visitor, a control.Renewal) {
 			in.has = &has
 			network += ";ticket=" + strconv.FormatUint(uint64(v.visit.Ticket.Epoch), 10)
 		}
+		in.sent = s.loop.Now()
 		build := s.message(v, a.Record, network, sip.Field{Name: sip.RoamDigest, Value: "REGISTER;uri=" + sip.Quote(string(req.RequestURI()))},
 			sip.Field{Name: sip.Authorization, Value: string(value)})
 		s.askFor(in.by.Sub(s.loop.Now()), in.home, a.At, func(w *sip.Writer, _ *sip.Flow) error { return build(w) }, func(res *sip.Message, err error) {
+			in.took = s.loop.Now().Sub(in.sent)
 			s.stepVisit(v, s.renewalAnswered(v, in, value, res, err))
 		})
 	})

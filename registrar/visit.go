@@ -28,6 +28,7 @@ type visitor struct {
 	known  string        // token, as in Server.mirrored
 	aor    sip.AOR       // as in Server.called
 	nonces nonces
+	legal  decision
 	fresh  time.Time // until then home need not sign another ticket for a refresh: most of its life is left
 }
 

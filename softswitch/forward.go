@@ -110,15 +110,19 @@ func (c *Call) await() {
 	if c.unanswered != nil || !plan.Serves(c.facts()) || plan.Forward(c.callee.line.Profile, plan.NoAnswer) == "" && plan.Forward(c.callee.line.Profile, plan.NotReachable) == "" {
 		return
 	}
-	after := noAnswerFor
-	if s := c.callee.line.Profile.Forward.After; s > 0 {
-		after = time.Duration(s) * time.Second
-	}
-	c.unanswered = c.s.loop.After(after, func() {
+	c.unanswered = c.s.loop.After(ringsFor(c.callee.line.Profile), func() {
 		if c.b == nil {
 			c.forwards(c.silence())
 		}
 	})
+}
+
+// ringsFor is how long phones ring until a call is forwarded by p, which does.
+func ringsFor(p *roam.Profile) time.Duration {
+	if s := p.Forward.After; s > 0 {
+		return time.Duration(s) * time.Second
+	}
+	return noAnswerFor
 }
 
 // silence is why nobody has answered: nobody was there, or a phone rang.

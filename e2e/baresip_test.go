@@ -117,8 +117,10 @@ func (b *baresip) start() *baresip {
 		if a.answer == "" {
 			a.answer = "auto"
 		}
-		fmt.Fprintf(&lines, "<%s>;auth_user=%s;auth_pass=%s;outbound=\"sip:%s\";answermode=%s;regint=60;mwi=no%s\n",
-			a.aor, a.login, a.password, a.proxy, a.answer, a.extra)
+		if a.proxy != "" { // else DNS says where the domain is
+			a.extra += `;outbound="sip:` + a.proxy + `"`
+		}
+		fmt.Fprintf(&lines, "<%s>;auth_user=%s;auth_pass=%s;answermode=%s;regint=60;mwi=no%s\n", a.aor, a.login, a.password, a.answer, a.extra)
 	}
 	for name, text := range map[string]string{"config": b.config(), "accounts": lines.String(), "contacts": ""} {
 		if err := os.WriteFile(filepath.Join(b.dir, name), []byte(text), 0o600); err != nil {

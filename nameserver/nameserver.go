@@ -63,25 +63,13 @@ func (r Resolver) MarshalText() ([]byte, error) {
 	return r.AddrPort.MarshalText()
 }
 
-// Wrong is a mistake in Config; Key is where, below the section: "listen[1]".
-type Wrong struct {
-	Key string
-	Err error
-}
-
-// Error is "key: what is wrong".
-func (w *Wrong) Error() string { return w.Key + ": " + w.Err.Error() }
-
-// Unwrap gives the mistake.
-func (w *Wrong) Unwrap() error { return w.Err }
-
 // On says that there is a name server.
 func (c *Config) On() bool { return len(c.Listen) > 0 }
 
-// Validate finds what is wrong; each error, joined, is a *Wrong. Of a name server that is off nothing but figures is asked.
+// Validate finds what is wrong, all at once; each error begins with its key.
 func (c *Config) Validate() error {
 	var errs []error
-	bad := func(key, format string, args ...any) { errs = append(errs, &Wrong{key, fmt.Errorf(format, args...)}) }
+	bad := func(key, format string, args ...any) { errs = append(errs, fmt.Errorf(key+": "+format, args...)) }
 	for i, l := range c.Listen {
 		key := fmt.Sprintf("listen[%d]", i)
 		switch {

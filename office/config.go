@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/siproam/siproam/media"
+	"github.com/siproam/siproam/nameserver"
 	"github.com/siproam/siproam/registrar"
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/routesrv"
@@ -40,6 +41,7 @@ type Config struct {
 	HomeSilent    roam.SilencePolicy  `yaml:"home_silent"`    // M9, unless a partner has its own
 	Partners      []roam.Partner      `yaml:"partners"`       // roaming agreements; not listed: no roaming
 	DHCP          DHCP                `yaml:"dhcp"`           //
+	NameServer    nameserver.Config   `yaml:"nameserver"`     // for softphones that do not read DHCP
 	HTTP          HTTP                `yaml:"http"`           //
 	Log           Log                 `yaml:"log"`            //
 }
@@ -121,9 +123,10 @@ func DefaultConfig() Config {
 		HomeSilent: roam.SilencePolicy{
 			Policy: "refuse", After: roam.Duration(4 * time.Second), Expires: roam.Duration(90 * time.Second), ResendFor: roam.Duration(24 * time.Hour),
 		},
-		DHCP: DHCP{Mode: "none"},
-		HTTP: HTTP{Listen: "127.0.0.1:8080"},
-		Log:  Log{Level: "info", Format: "auto", SIP: Traced{"none"}},
+		DHCP:       DHCP{Mode: "none"},
+		NameServer: nameserver.DefaultConfig(),
+		HTTP:       HTTP{Listen: "127.0.0.1:8080"},
+		Log:        Log{Level: "info", Format: "auto", SIP: Traced{"none"}},
 	}
 }
 

@@ -95,6 +95,14 @@ partners:
     foreign: {domain: acme.example, registrar: "sip:10.0.0.5:5060", listen: 10.2.0.1:5070, sources: [10.0.0.5, 10.0.1.0/24], expires: 120s, front: true}
     visitors: {max: 20}
 dhcp: {mode: none}
+nameserver:
+  listen: [10.2.0.1:53, "[2001:db8::1]:53"]
+  networks: [10.2.0.0/16, "2001:db8::/48"]
+  forward: [10.2.0.53, "10.2.0.54:5353"]
+  ttl: 30s
+  addresses: true
+  per_second: 50
+  burst: 200
 http: {listen: 127.0.0.1:8080}
 log: {level: info, format: auto, sip: ["2001"]}
 `
@@ -147,6 +155,7 @@ func TestExample(t *testing.T) {
 	cfg = DefaultConfig()
 	text := strings.Replace(open.String(), "redis: embedded", "redis: rediss://siproam-south@redis.example:6379/0", 1)
 	text = strings.Replace(text, "roles: [registrar, softswitch]", "roles: [softswitch]", 1)          // as the processes commented in want
+	text = strings.Replace(text, "listen: [10.2.0.1:53]", "listen: []", 1)                            // the registrar has it
 	text = regexp.MustCompile(`(?m)foreign: .*$`).ReplaceAllString(text, "certificate: acme.example") // which are not for such an office
 	if err := config.Parse("office.example.yaml", []byte(text), &cfg); err != nil {
 		t.Errorf("%v\n%s", err, text)
@@ -165,7 +174,7 @@ func TestPortsAndDoubts(t *testing.T) {
 	for _, p := range cfg.Ports() {
 		got = append(got, p.Port+" "+p.From)
 	}
-	want := "5060/udp phones, 5060/tcp phones, 8089/tcp phones, 5067/tcp other offices, 5070/udp acme, 5070/tcp acme, 20000-20999/udp phones and other offices, 8080/tcp this machine only"
+	want := "5060/udp phones, 5060/tcp phones, 8089/tcp phones, 5067/tcp other offices, 5070/udp acme, 5070/tcp acme, 20000-20999/udp phones and other offices, 53/udp phones, 53/tcp phones, 53/udp phones, 53/tcp phones, 8080/tcp this machine only"
 	if strings.Join(got, ", ") != want {
 		t.Errorf("got %s\nwant %s", strings.Join(got, ", "), want)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/siproam/siproam/loop"
 	"github.com/siproam/siproam/media"
 	"github.com/siproam/siproam/metric"
+	"github.com/siproam/siproam/nameserver"
 	"github.com/siproam/siproam/registrar"
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/routesrv"
@@ -71,6 +72,7 @@ type Office struct {
 	near      *edge.Near // the registrar's stand-in, when only the softswitch is here
 	far       *edge.Far  // the softswitches' stand-in, when only the registrar is
 	table     *dialog.Table
+	names     *nameserver.Server // nil: none
 }
 
 // New opens the office's file and wires its parts; nothing runs and no port is bound yet. The caller
@@ -128,6 +130,10 @@ func (o *Office) wire(cfg Config) (err error) {
 	}
 	if err != nil {
 		return err
+	}
+	if cfg.NameServer.On() {
+		o.names = nameserver.New(cfg.nameServer(), o.metrics, o.log)
+		o.nameZone()
 	}
 	o.layer.First(o.transport.Vouched, o.isEmergency)
 	o.measure()

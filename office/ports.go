@@ -40,6 +40,10 @@ func (c *Config) Ports() (all []Port) {
 		all = append(all, Port{fmt.Sprintf("%d/udp", port), string(p.Office), what}, Port{fmt.Sprintf("%d/tcp", port), string(p.Office), what})
 	}
 	all = append(all, Port{c.Media.Ports + "/udp", "phones and other offices", "RTP and RTCP"})
+	for _, l := range c.NameServer.Listen {
+		what := "DNS at " + l.Addr().String()
+		all = append(all, Port{fmt.Sprintf("%d/udp", l.Port()), "phones", what}, Port{fmt.Sprintf("%d/tcp", l.Port()), "phones", what})
+	}
 	if addr, err := splitHostPort(c.HTTP.Listen); err == nil {
 		from := "this machine only"
 		if !addr.Addr().IsLoopback() {
@@ -95,6 +99,9 @@ func (c *Config) Doubts() (all []string) {
 	}
 	if behindNAT(c) {
 		say("advertise: not given, and every address here is private: phones elsewhere could not reach us")
+	}
+	if c.NameServer.On() && len(c.NameServer.Forward) == 0 {
+		say("nameserver.forward: not given: whoever asks our name server alone finds no other name")
 	}
 	if strings.HasSuffix(c.Domain, ".local") {
 		say("domain: .local names belong to multicast DNS")

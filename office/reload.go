@@ -30,6 +30,7 @@ var fixed = []struct {
 	{"media", func(c *Config) any { return &c.Media }},
 	{"routes", func(c *Config) any { return &c.Routes }},
 	{"dhcp", func(c *Config) any { return &c.DHCP }},
+	{"nameserver.listen", func(c *Config) any { return &c.NameServer.Listen }},
 	{"http", func(c *Config) any { return &c.HTTP }},
 	{"log.format", func(c *Config) any { return &c.Log.Format }},
 }
@@ -80,6 +81,9 @@ func (o *Office) Reload(ctx context.Context, cfg Config) (kept []string, err err
 		return nil, fmt.Errorf("reload: %w", err)
 	}
 	o.transport.Overload(cfg.Overload)
+	if o.names != nil {
+		o.names.Reload(cfg.nameServer())
+	}
 	if was.Log.Level != cfg.Log.Level {
 		SetLevel(cfg.Log.Level)
 	}

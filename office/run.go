@@ -95,15 +95,16 @@ func (o *Office) Run(ctx context.Context) error {
 	if err := o.transport.Listen(); err != nil {
 		return fmt.Errorf("office %s: %w", o.Name(), err)
 	}
+	if err := o.listenNames(); err != nil {
+		o.closeListeners(ctx)
+		return fmt.Errorf("office %s: %w", o.Name(), err)
+	}
 	r := &runner{o: o, fail: make(chan struct{})}
 	defer r.stop()
 	r.start("state", o.file.Run)
 	r.start("loop", func(ctx context.Context) error { o.loop.Run(ctx); return nil })
 	if err := errors.Join(o.plant(ctx), o.syncUsers(ctx)); err != nil {
-		// The transport's sockets are closed by Serve alone; one that ends at once does just that.
-		over, cancel := context.WithCancel(ctx)
-		cancel()
-		o.transport.Serve(over, o.layer)
+		o.closeListeners(ctx)
 		return fmt.Errorf("office %s: %w", o.Name(), err)
 	}
 	r.start("routing store", o.routes.Run)
@@ -116,6 +117,9 @@ func (o *Office) Run(ctx context.Context) error {
 		o.meet(ctx)
 	}
 	r.start("transport", func(ctx context.Context) error { return o.transport.Serve(ctx, o.layer) })
+	if o.names != nil {
+		r.beside("name server", o.names.Run)
+	}
 	o.logMessages(o.Config().Log.SIP)
 	defer o.logMessages(nil)
 	o.introduce(ctx)
@@ -134,6 +138,17 @@ func (o *Office) Run(ctx context.Context) error {
 	o.health.serving.Store(false)
 	o.drain()
 	return err
+}
+
+// closeListeners gives back the ports of an office that does not start: they are closed by Serve alone, and one that ends at
+// once does just that.
+func (o *Office) closeListeners(ctx context.Context) {
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	o.transport.Serve(over, o.layer)
+	if o.names != nil {
+		o.names.Run(over)
+	}
 }
 
 // settle gives the routing store a moment to learn our users' names and our card, so that the first phone that visits

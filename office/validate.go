@@ -45,6 +45,7 @@ func (c *Config) Validate() error {
 	f.silence("home_silent", &c.HomeSilent)
 	f.partners(c)
 	f.processes(c)
+	f.nameServer(c)
 	f.rest(c)
 	return errors.Join(f...)
 }
@@ -335,6 +336,20 @@ func (f *findings) section(name string, err error) {
 			text = strconv.Quote(m[2]) + ": " + text
 		}
 		f.at(path, "%s", text)
+	}
+}
+
+// keyed is a mistake that begins with its key below the section: "subnets[0].pools[1]: ...".
+var keyed = regexp.MustCompile(`(?s)^([a-z0-9_]+(?:\[\d+\])?(?:\.\w+(?:\[\d+\])?)*): (.*)$`)
+
+// below places the mistakes of a part that names each by its key.
+func (f *findings) below(section string, err error) {
+	for _, one := range config.Flatten(err) {
+		if m := keyed.FindStringSubmatch(one.Error()); m != nil {
+			f.at(section+"."+m[1], "%s", m[2])
+		} else {
+			f.at(section, "%w", one)
+		}
 	}
 }
 

@@ -359,6 +359,7 @@ func (s *Server) Remove(ctx context.Context, id roam.UserID) error {
 	return s.onLoop(ctx, func() error {
 		u := s.users[id]
 		delete(s.users, id)
+		s.forgetPhones(id)
 		s.order = nil
 		s.onChanged(id)
 		s.router.Publish(nil, s.identities(u))

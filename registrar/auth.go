@@ -18,6 +18,7 @@ type claim struct {
 	asked  []byte             // the Request-URI, which the digest's uri repeats
 	target func(sip.URI) bool // what else it may name; nil: us, or the host that was asked
 	proxy  bool               // challenge with 407
+	device roam.Device        // in another office
 }
 
 // placeOf is where a phone at the other end of f is challenged by us.
@@ -38,9 +39,10 @@ func (s *Server) authenticate(f *sip.Flow, l claim) (again bool, err error) {
 	}
 	ha1, known := digest.Dummy, false
 	var w *digest.Windows
+	var by *login
 	if l.user != nil {
-		if h, found := l.user.ha1(c.Username); found {
-			ha1, known = h, true
+		if by = l.user.login(c.Username); by != nil {
+			ha1, known = by.ha1(), true
 		}
 		w = &l.user.nonces
 	}
@@ -59,6 +61,9 @@ func (s *Server) authenticate(f *sip.Flow, l claim) (again bool, err error) {
 	if l.user.Disabled {
 		s.failed("disabled", l.name, f)
 		return false, roam.NotAllowed
+	}
+	if by.phone && l.method == "REGISTER" {
+		s.sighted(f, &l, by.name)
 	}
 	return res == digest.Again, nil
 }

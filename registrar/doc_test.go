@@ -38,7 +38,7 @@ func TestDocuments(t *testing.T) {
 	for name, doc := range map[string]any{
 		"user.json": &account{Version: 1, Name: "alice", Number: "+15550001001", Short: "1001", Aliases: []string{"alice@north.example"}, Calls: 2, Class: "staff",
 			Abilities: []string{"tls", "gruu"}, Bar: []string{"+1900"}, Allow: []string{"+19005"}, Forward: &roam.Forward{Always: "+15550002001"},
-			Logins: map[string][]string{"1001": {"00112233445566778899aabbccddeeff", ""}}},
+			Logins: map[string][]string{"1001": {"00112233445566778899aabbccddeeff", ""}}, Phones: map[string][]string{"phone-001565a1b2c3": {"ffeeddccbbaa99887766554433221100", ""}}},
 		"home.json": &control.Kept{Version: 1, Location: location,
 			At:    []control.Presence{{Device: "urn:uuid:a", Office: "north", Switch: card.Switch, Registrar: card.Registrar, Epoch: 5, Contacts: []control.Contact{contact}}},
 			Left:  []control.Left{{Device: "urn:uuid:b", Office: "west", CallID: "d", Epoch: 4, Until: since}},

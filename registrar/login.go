@@ -14,10 +14,11 @@ import (
 // login is a name to log in under, with its HA1s. A user has two or three, which lie side by side without
 // pointers: as two maps of strings, one as kept and one as checked, they were half of what an account took.
 type login struct {
-	name string
-	kept [2]bool // as the places of digest.HA1
-	md5  [md5.Size]byte
-	sha  [sha256.Size]byte
+	name  string
+	phone bool    // a provisioned phone's own, which a new password leaves as it is
+	kept  [2]bool // as the places of digest.HA1
+	md5   [md5.Size]byte
+	sha   [sha256.Size]byte
 }
 
 // ha1 is l's HA1s; they are l's own memory.
@@ -32,21 +33,28 @@ func (l *login) ha1() (h digest.HA1) {
 
 func (l *login) rooms() [2][]byte { return [2][]byte{l.md5[:], l.sha[:]} }
 
-// logins reads account.Logins of user. What is no HA1 is none.
-func logins(user roam.UserID, kept map[string][]string) []login {
-	all := make([]login, 0, len(kept))
-	for name, hexes := range kept {
-		l := login{name: pieceOf(string(user), name)}
-		for i, room := range l.rooms() {
-			if i < len(hexes) && len(hexes[i]) == 2*len(room) {
-				_, err := hex.Decode(room, []byte(hexes[i]))
-				l.kept[i] = err == nil
-			}
+// logins reads account.Logins and account.Phones of user. What is no HA1 is none.
+func logins(user roam.UserID, kept, phones map[string][]string) []login {
+	all := make([]login, 0, len(kept)+len(phones))
+	for i, names := range []map[string][]string{kept, phones} {
+		for name, hexes := range names {
+			l := login{name: pieceOf(string(user), name), phone: i == 1}
+			l.read(hexes)
+			all = append(all, l)
 		}
-		all = append(all, l)
 	}
 	slices.SortFunc(all, func(a, b login) int { return strings.Compare(a.name, b.name) })
 	return all
+}
+
+// read takes the HA1s of l from hex.
+func (l *login) read(hexes []string) {
+	for i, room := range l.rooms() {
+		if i < len(hexes) && len(hexes[i]) == 2*len(room) {
+			_, err := hex.Decode(room, []byte(hexes[i]))
+			l.kept[i] = err == nil
+		}
+	}
 }
 
 // pieceOf is s, as a piece of whole where it begins that: the user part of a user's canonical name, or all of it.
@@ -57,10 +65,13 @@ func pieceOf(whole, s string) string {
 	return s
 }
 
-// texts is account.Logins again.
-func texts(all []login) map[string][]string {
-	kept := make(map[string][]string, len(all))
+// texts is account.Logins again, or account.Phones.
+func texts(all []login, phones bool) map[string][]string {
+	kept := map[string][]string{}
 	for i := range all {
+		if all[i].phone != phones {
+			continue
+		}
 		h := all[i].ha1()
 		hexes := []string{hex.EncodeToString(h[0]), hex.EncodeToString(h[1])}
 		if !all[i].kept[1] {
@@ -68,15 +79,18 @@ func texts(all []login) map[string][]string {
 		}
 		kept[all[i].name] = hexes
 	}
+	if phones && len(kept) == 0 {
+		return nil
+	}
 	return kept
 }
 
-// ha1 is what user name logs in with.
-func (u *subscriber) ha1(name string) (h digest.HA1, found bool) {
+// login is what user name logs in with; nil when he has no such name.
+func (u *subscriber) login(name string) *login {
 	for i := range u.logins {
 		if u.logins[i].name == name {
-			return u.logins[i].ha1(), true
+			return &u.logins[i]
 		}
 	}
-	return h, false
+	return nil
 }

@@ -15,20 +15,25 @@ func TestLoginsAsKept(t *testing.T) {
 	md5, sha := strings.Repeat("0a", 16), strings.Repeat("fb", 32)
 	for name, want := range map[string][]string{"both": {md5, sha}, "md5": {md5}, "sha-256": {"", sha}} {
 		kept := map[string][]string{"alice": want, "alice@north.example": want, "1001": want}
-		u := subscriber{logins: logins("alice@north.example", kept)}
-		if got := texts(u.logins); !reflect.DeepEqual(got, kept) {
+		u := subscriber{logins: logins("alice@north.example", kept, map[string][]string{"phone": want})}
+		if got := texts(u.logins, false); !reflect.DeepEqual(got, kept) {
 			t.Errorf("%s: got %v, want %v", name, got, kept)
 		}
-		h, found := u.ha1("1001")
-		if !found || (h[0] != nil) != (want[0] != "") || (h[1] != nil) != (len(want) > 1) {
-			t.Errorf("%s: got %v, %v", name, h, found)
+		if got := texts(u.logins, true); !reflect.DeepEqual(got, map[string][]string{"phone": want}) {
+			t.Errorf("%s: got phones %v, want %v", name, got, want)
 		}
-		if _, found := u.ha1("bob"); found {
+		for _, login := range []string{"1001", "phone"} {
+			l := u.login(login)
+			if h := l.ha1(); (h[0] != nil) != (want[0] != "") || (h[1] != nil) != (len(want) > 1) || l.phone != (login == "phone") {
+				t.Errorf("%s: got %v of %s, a phone's %v", name, h, login, l.phone)
+			}
+		}
+		if u.login("bob") != nil {
 			t.Errorf("%s: got an HA1 for bob, want none", name)
 		}
 	}
 	for _, bad := range []string{"", "0a", md5 + "0a", "x" + md5[1:]} {
-		if u := (subscriber{logins: logins("a@b", map[string][]string{"a": {bad}})}); u.logins[0].ha1()[0] != nil {
+		if u := (subscriber{logins: logins("a@b", map[string][]string{"a": {bad}}, nil)}); u.logins[0].ha1()[0] != nil {
 			t.Errorf("%q: got %v, want no HA1", bad, digest.HA1(u.logins[0].ha1()))
 		}
 	}

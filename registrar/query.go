@@ -156,7 +156,7 @@ func (s *Server) checked(req *sip.Message, u *subscriber, n network) (c checkup,
 	method, asked := digestOf(req)
 	uri, _ := sip.ParseURI([]byte(asked))
 	l := claim{user: u, name: string(req.Value(sip.To)), value: s.credentials(req, sip.Authorization), method: method, asked: []byte(asked),
-		at: digest.Place{Visited: string(n.office), Source: n.from}}
+		at: digest.Place{Visited: string(n.office), Source: n.from}, device: n.device}
 	l.target = func(d sip.URI) bool {
 		return s.hosts[d.Host] || d.Equal(uri) || method == "REGISTER" && d.Host == uri.Host
 	}

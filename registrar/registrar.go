@@ -133,6 +133,7 @@ type Server struct {
 	seen      map[roam.OfficeID]*acquaintance
 	flows     map[roam.Flow]tenants        // whose bindings a flow carries
 	ended     map[roam.Flow]bool           // connections that are gone, and have bindings
+	phones    map[string]sighting          // of provisioned phones, by login
 	callers   map[roam.Flow]time.Time      // who has proved for a call who he is, and when
 	onBound   func(roam.Flow, bool)        // never nil
 	onBehind  func(roam.Target, bool)      // likewise
@@ -170,7 +171,7 @@ func New(cfg Config, l *loop.Loop, tl *transaction.Layer, f *store.File, sw Swit
 		loop: l, tl: tl, file: f, sw: sw, router: r, leases: leases, log: log,
 		agents: agents{}, can: known{}, office: &control.Office{Equal: equalURI}, guard: digest.Guard{Key: seal.NewStamps()},
 		users: map[roam.UserID]*subscriber{}, names: map[string]*subscriber{}, visitors: map[roam.UserID][]*visitor{},
-		guests: map[roam.OfficeID]int{}, mirrored: map[string]*visitor{}, mins: map[roam.OfficeID]time.Duration{}, numbers: map[string]roam.UserID{}, called: map[sip.AOR]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, ranges: map[roam.OfficeID][]string{}, clashes: map[string]bool{}, domains: map[roam.OfficeID][]string{}, seen: map[roam.OfficeID]*acquaintance{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{}, callers: map[roam.Flow]time.Time{},
+		guests: map[roam.OfficeID]int{}, mirrored: map[string]*visitor{}, mins: map[roam.OfficeID]time.Duration{}, numbers: map[string]roam.UserID{}, called: map[sip.AOR]roam.UserID{}, cards: map[roam.OfficeID]*cached{}, ranges: map[roam.OfficeID][]string{}, clashes: map[string]bool{}, domains: map[roam.OfficeID][]string{}, seen: map[roam.OfficeID]*acquaintance{}, flows: map[roam.Flow]tenants{}, ended: map[roam.Flow]bool{}, callers: map[roam.Flow]time.Time{}, phones: map[string]sighting{},
 		waits: map[uint64]*wait{}, accounts: make(chan struct{}, 1),
 		paths: map[string]tenants{}, onBehind: func(roam.Target, bool) {},
 		rejoined: map[roam.OfficeID]*rejoining{}, onStarted: func(roam.OfficeID, time.Time) {},

@@ -217,7 +217,7 @@ func TestNothingSecretLeavesHome(t *testing.T) {
 		settle(time.Second)
 		secrets := []string{"secret-1001", "response=", "cnonce="}
 		w.on("north", func(s *Server) {
-			for _, hexes := range texts(s.users[alice].logins) {
+			for _, hexes := range texts(s.users[alice].logins, false) {
 				secrets = append(secrets, hexes...)
 			}
 		})

@@ -39,15 +39,15 @@ func (s *Server) newSubscriber(id roam.UserID, a account) *subscriber {
 
 // use takes a as u's account.
 func (s *Server) use(u *subscriber, a account) {
-	u.account, u.logins = a, logins(u.home.User, a.Logins)
-	u.account.Logins = nil
+	u.account, u.logins = a, logins(u.home.User, a.Logins, a.Phones)
+	u.account.Logins, u.account.Phones = nil, nil
 	u.home.Profile = s.profile(&a)
 }
 
 // document is what is kept of u's account.
 func (u *subscriber) document() account {
 	a := u.account
-	a.Logins = texts(u.logins)
+	a.Logins, a.Phones = texts(u.logins, false), texts(u.logins, true)
 	return a
 }
 

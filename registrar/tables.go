@@ -63,7 +63,8 @@ type account struct {
 	Allow   []string      `json:"allow,omitempty"`
 	Forward *roam.Forward `json:"forward,omitempty"`
 
-	Logins map[string][]string `json:"logins"` // login name -> hex HA1: MD5, SHA-256; "" where not kept
+	Logins map[string][]string `json:"logins"`           // login name -> hex HA1: MD5, SHA-256; "" where not kept
+	Phones map[string][]string `json:"phones,omitempty"` // the same of his provisioned phones, each with a login of its own
 }
 
 // visitDoc is the doc of a visit: what control keeps, and what the wire needs.

@@ -146,7 +146,7 @@ func (s *Server) readMessage(req *sip.Message, u *subscriber, n network) (r cont
 	if c.Grant > 0 && u.Disabled {
 		return r, roam.NotAllowed
 	}
-	return control.Registration{Switch: card.Switch, Registrar: card.Registrar, Contact: c}, nil
+	return control.Registration{Switch: card.Switch, Registrar: card.Registrar, CallID: string(req.Value(sip.CallID)), CSeq: req.CSeq(), Contact: c}, nil
 }
 
 // recorded is the 200 with the whole location (170).

@@ -70,9 +70,7 @@ type account struct {
 // visitDoc is the doc of a visit: what control keeps, and what the wire needs.
 type visitDoc struct {
 	control.Stay
-	Token  string `json:"token"`   // user part of our Contact at home
-	CallID string `json:"call_id"` // of our registration messages
-	CSeq   uint32 `json:"cseq"`
+	Token  string `json:"token"`            // user part of our Contact at home
 	Mirror string `json:"mirror,omitempty"` // of a foreign home: all of our Contact there
 }
 
@@ -129,8 +127,7 @@ func (s *Server) loadVisit(rows *sql.Rows) error {
 		return fmt.Errorf("visit of %s: %w", user, err)
 	}
 	v := s.newVisitor(roam.UserID(user), roam.Device(device))
-	v.visit.Stay, v.token, v.callID, v.cseq = d.Stay, d.Token, d.CallID, d.CSeq
-	v.mirror = d.Mirror
+	v.visit.Stay, v.token, v.mirror = d.Stay, d.Token, d.Mirror
 	return nil
 }
 

@@ -14,7 +14,7 @@ import (
 type visitor struct {
 	visit  control.Visit
 	token  string // user part of our Contact at home
-	callID string // of our registration messages
+	callID string // of our registration messages since we started
 	cseq   uint32
 	turn   turn
 	flows  []roam.Flow   // as indexed in Server.flows
@@ -203,7 +203,7 @@ func (s *Server) saveVisit(v *visitor, stay control.Stay, done func(error)) {
 	var doc any
 	if !stay.Empty() {
 		stay.Version = docVersion
-		doc = visitDoc{Stay: stay, Token: v.token, CallID: v.callID, CSeq: v.cseq, Mirror: v.mirror}
+		doc = visitDoc{Stay: stay, Token: v.token, Mirror: v.mirror}
 	}
 	s.put(putVisit, dropVisit, doc, done, string(v.user()), string(v.visit.Device))
 }

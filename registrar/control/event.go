@@ -37,6 +37,8 @@ type (
 		Ticket    roam.Ticket
 		Switch    string // SIP URIs of the visited office
 		Registrar string
+		CallID    string // of the message itself, and its CSeq: what comes after a later one of a Call-ID changes nothing (10.3)
+		CSeq      uint32
 		Contact   Contact // <sip:token@S1>; a Grant of zero ends the visit
 		Next      roam.Epoch
 		Away      bool // as in Register

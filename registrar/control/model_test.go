@@ -335,7 +335,7 @@ func (w *world) record(from place, a Record) {
 		return
 	}
 	w.tx++
-	m := Registration{Tx: w.tx, Ticket: a.Ticket, Switch: "sip:" + string(from.office), Registrar: string(from.office),
+	m := Registration{Tx: w.tx, Ticket: a.Ticket, CallID: w.callID(from), CSeq: uint32(w.tx), Switch: "sip:" + string(from.office), Registrar: string(from.office),
 		Contact: Contact{Target: roam.Target{URI: "sip:" + string(from.device) + "@" + string(from.office)}, CallID: a.CallID, Grant: a.Grant}}
 	if w.chance(6) {
 		w.send(from, Recorded{Why: roam.HomeSilent})
@@ -347,6 +347,11 @@ func (w *world) record(from place, a Record) {
 		m.Tx = 0
 		w.send(home, m)
 	}
+}
+
+// callID is of the registration messages of a visit, new with each start of its office.
+func (w *world) callID(from place) string {
+	return fmt.Sprintf("%s.%s.%d", from.office, from.device, w.boot[from.office])
 }
 
 // renews says that r goes home in one message.
@@ -371,7 +376,7 @@ func (w *world) renew(from place, a Renewal) {
 	}
 	w.tx++
 	t := roam.Ticket{User: user, Device: r.Device, Office: from.office, Home: "north", Epoch: w.home.Ticket(w.now, r.Device, from.office, w.draw())}
-	m := Registration{Tx: w.tx, Ticket: t, Switch: "sip:" + string(from.office), Registrar: string(from.office),
+	m := Registration{Tx: w.tx, Ticket: t, CallID: w.callID(from), CSeq: uint32(w.tx), Switch: "sip:" + string(from.office), Registrar: string(from.office),
 		Contact: Contact{Target: roam.Target{URI: "sip:" + string(from.device) + "@" + string(from.office)}, CallID: a.CallID, Grant: a.Grant}}
 	w.records[w.tx], w.renewed[w.tx] = from, Renewed{Ticket: t, Profile: w.home.Profile}
 	if w.chance(8) {

@@ -26,7 +26,9 @@ type Presence struct {
 	Office    roam.OfficeID `json:"office"`
 	Switch    string        `json:"sw"`
 	Registrar string        `json:"reg"`
-	Epoch     roam.Epoch    `json:"epoch"` // orders the device: of its ticket, or drawn here
+	Epoch     roam.Epoch    `json:"epoch"`             // orders the device: of its ticket, or drawn here
+	CallID    string        `json:"call_id,omitempty"` // of a visited office's registration messages, of which CSeq is the last
+	CSeq      uint32        `json:"cseq,omitempty"`
 	Contacts  []Contact     `json:"contacts"`
 }
 

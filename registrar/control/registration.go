@@ -17,15 +17,20 @@ func (h Home) registration(now time.Time, r *Registration, out []Action) (Home, 
 	}
 	c := r.Contact
 	c.Until, c.Target.Device = now.Add(c.Grant), t.Device
+	if i >= 0 && h.At[i].after(r) { // 10.3, step 7: overtaken; who sent it is told what stands
+		left := latest(h.At[i].Contacts).Sub(now)
+		return h.accept(now, change{tx: r.Tx, device: t.Device, grant: max(left, 0), to: h.clone(now)}, r.Away, out)
+	}
 	if c.Grant > 0 && i >= 0 && h.At[i].renews(r) {
 		to := h.clone(now)
-		d := to.At[i].Epoch != t.Epoch || to.At[i].Contacts[0].CallID != c.CallID || !to.At[i].Contacts[0].Can.Equal(c.Can)
-		to.At[i].Epoch, to.At[i].Contacts[0] = t.Epoch, c
+		p := &to.At[i]
+		d := p.Epoch != t.Epoch || p.CallID != r.CallID || p.Contacts[0].CallID != c.CallID || !p.Contacts[0].Can.Equal(c.Can)
+		p.Epoch, p.CallID, p.CSeq, p.Contacts[0] = t.Epoch, r.CallID, r.CSeq, c
 		return h.accept(now, change{tx: r.Tx, device: t.Device, grant: c.Grant, to: to, drift: d}, r.Away, out)
 	}
 	to := h.clone(now)
 	if c.Grant > 0 {
-		h.place(now, &to, Presence{Device: t.Device, Office: t.Office, Switch: r.Switch, Registrar: r.Registrar, Epoch: t.Epoch, Contacts: []Contact{c}})
+		h.place(now, &to, Presence{Device: t.Device, Office: t.Office, Switch: r.Switch, Registrar: r.Registrar, Epoch: t.Epoch, CallID: r.CallID, CSeq: r.CSeq, Contacts: []Contact{c}})
 	} else {
 		over := Left{Device: t.Device, Office: t.Office, Epoch: t.Epoch, Until: now.Add(h.Office.remember())}
 		if i < 0 { // never heard of; should the message that this takes back come yet, it is old
@@ -57,6 +62,11 @@ func (h Home) registration(now time.Time, r *Registration, out []Action) (Home, 
 func (p *Presence) renews(r *Registration) bool {
 	return p.Switch == r.Switch && p.Registrar == r.Registrar && p.Epoch <= r.Ticket.Epoch &&
 		len(p.Contacts) == 1 && p.Contacts[0].Target.URI == r.Contact.Target.URI
+}
+
+// after says that what is recorded came after r was sent: both are messages of one Call-ID about one visit.
+func (p *Presence) after(r *Registration) bool {
+	return p.CallID == r.CallID && r.CallID != "" && p.CSeq > r.CSeq && p.Epoch == r.Ticket.Epoch
 }
 
 // old says that something newer than t is recorded.

@@ -79,6 +79,10 @@ func (p *Presence) appendJSON(b []byte) []byte {
 	b = appendText(append(b, `,"sw":`...), p.Switch)
 	b = appendText(append(b, `,"reg":`...), p.Registrar)
 	b = strconv.AppendUint(append(b, `,"epoch":`...), uint64(p.Epoch), 10)
+	b = appendGiven(b, `,"call_id":`, p.CallID)
+	if p.CSeq != 0 {
+		b = strconv.AppendUint(append(b, `,"cseq":`...), uint64(p.CSeq), 10)
+	}
 	b = append(b, `,"contacts":`...)
 	if p.Contacts == nil {
 		return append(b, `null}`...)

@@ -30,7 +30,7 @@ func TestRow(t *testing.T) {
 	for range 3000 {
 		k := Kept{Version: rnd.Intn(3), Location: location()}
 		for range rnd.Intn(3) {
-			p := Presence{Device: roam.Device(text()), Office: roam.OfficeID(text()), Switch: text(), Registrar: text(), Epoch: roam.Epoch(number())}
+			p := Presence{Device: roam.Device(text()), Office: roam.OfficeID(text()), Switch: text(), Registrar: text(), Epoch: roam.Epoch(number()), CallID: text(), CSeq: uint32(number())}
 			for range rnd.Intn(3) {
 				c := Contact{RegID: uint32(number()), CallID: text(), CSeq: uint32(number()), Grant: time.Duration(rnd.Int63())}
 				c.Target = roam.Target{URI: text(), Q: uint16(number()), Device: roam.Device(text()), Agent: text()}

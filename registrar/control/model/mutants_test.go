@@ -26,6 +26,8 @@ var mutants = []mutant{
 		old: "if h.old(t) {", new: "if false {"},
 	{rule: "a ticket from before the device left is old, too", file: "registration.go",
 		old: "for _, l := range h.Left {", new: "for _, l := range h.Left[:0] {"},
+	{rule: "a registration message that a later one has overtaken changes nothing", file: "registration.go", test: small,
+		old: "return p.CallID == r.CallID && r.CallID", new: "return false && r.CallID"},
 	{rule: "a supersede is obeyed above the ticket only", file: "visit.go",
 		old: "if ev.Epoch <= at {", new: "if false {"},
 	{rule: "a ticket from before the tombstone is good for nothing", file: "visit.go",

@@ -2,6 +2,7 @@ package model
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
@@ -11,12 +12,15 @@ import (
 
 // visitor is one device of somebody else's user (registrar's).
 type visitor struct {
-	visit control.Visit
-	turn  turn
+	visit  control.Visit
+	turn   turn
+	callID string // of its registration messages, new with each start
+	cseq   uint32
 }
 
 func (o *office) newVisitor(user roam.UserID, d roam.Device) *visitor {
-	v := &visitor{visit: control.Visit{User: user, Device: d, Office: o.policy}}
+	o.tx++
+	v := &visitor{visit: control.Visit{User: user, Device: d, Office: o.policy}, callID: fmt.Sprintf("%s.%d.%d", o.id, o.boot, o.tx)}
 	o.visitors = append(o.visitors, v)
 	return v
 }
@@ -225,7 +229,8 @@ func (o *office) record(v *visitor, a control.Record) {
 
 // message is the registration message for v.
 func (o *office) message(v *visitor, a control.Record) control.Registration {
-	return control.Registration{Ticket: a.Ticket, Switch: "sip:" + string(o.id), Registrar: string(o.id), Contact: control.Contact{
+	v.cseq++
+	return control.Registration{Ticket: a.Ticket, CallID: v.callID, CSeq: v.cseq, Switch: "sip:" + string(o.id), Registrar: string(o.id), Contact: control.Contact{
 		Target: roam.Target{URI: "sip:" + string(v.visit.Device) + "@" + string(o.id), Q: 1000}, CallID: a.CallID, Grant: a.Grant.Round(time.Second)}}
 }
 

@@ -31,6 +31,7 @@ var allowed = map[string]string{
 	"billing":           "loop metric roam store",
 	"edge":              "loop metric roam seal sip sip/transaction store",
 	"dhcp":              "dhcp/lease dhcp/wire loop metric roam store",
+	"dhcp/lease":        "roam",
 	"dhcp/wire":         "metric roam",
 	"phone":             "metric roam",
 	"media":             "metric roam",
@@ -74,13 +75,13 @@ var fences = map[string]string{
 }
 
 // onTheLoop never wait, so they have nothing to wait for.
-const onTheLoop = "registrar registrar/control edge softswitch softswitch/plan sip sip/digest sip/transaction sip/dialog loop"
+const onTheLoop = "registrar registrar/control edge softswitch softswitch/plan sip sip/digest sip/transaction sip/dialog loop dhcp/lease"
 
 // waiting is what packages on the loop may not import.
 const waiting = "net os net/http os/exec"
 
 // timeless decide by the time they are given.
-const timeless = "registrar/control softswitch/plan"
+const timeless = "registrar/control softswitch/plan dhcp/lease"
 
 // source is one parsed file that is no test.
 type source struct {

@@ -145,11 +145,17 @@ type Line struct {
 	Gone    *Location
 }
 
-// Lease is a phone as DHCP sees it: evidence of a person (M2, M3).
+// Lease is a phone as DHCP sees it: evidence of a person (M2, M3), and where the phone stands.
 type Lease struct {
 	MAC     string
-	Plugged time.Time // last DISCOVER
-	Port    string    // option 82 or subnet
+	Plugged time.Time    // last DISCOVER
+	Port    string       // what a relay calls the place where it is plugged in (option 82); empty: no relay said any
+	Subnet  netip.Prefix // the link that it is on
+	Site    string       // of the subnet: the civic address for emergency calls
+	Since   time.Time    // it has the address without a break
+	Until   time.Time    // as it was told
+	Host    string       // what it calls itself
+	Vendor  string       // option 60
 }
 
 // Partner is a roaming agreement with another office (FACE.md, "partners").

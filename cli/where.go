@@ -93,6 +93,9 @@ func phoneLine(p office.PhoneAt, w *office.Whereabouts, now time.Time) string {
 	if p.Device != "" {
 		s = append(s, "device "+shortDevice(string(p.Device)))
 	}
+	if p.Spot != nil {
+		s = append(s, "stands at "+p.Spot.String())
+	}
 	if p.Office != w.At {
 		s = append(s, "at "+string(p.Office))
 	}
@@ -106,6 +109,9 @@ func phoneLine(p office.PhoneAt, w *office.Whereabouts, now time.Time) string {
 
 // shortDevice is enough of an instance id to tell phones apart.
 func shortDevice(d string) string {
+	if strings.HasPrefix(d, "mac:") { // of its lease: makers share the first half
+		return d
+	}
 	d = strings.Trim(strings.TrimPrefix(strings.Trim(d, `"<>`), "urn:uuid:"), "<>")
 	if i := strings.IndexByte(d, '-'); i > 3 {
 		return d[:i]

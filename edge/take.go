@@ -105,7 +105,7 @@ func (n *Near) line(d *lineDoc) (line roam.Line, flows []roam.Flow) {
 		line.Home = *d.Home
 	}
 	for _, t := range d.Targets {
-		target := roam.Target{URI: t.URI, Q: t.Q, Device: t.Device, RegID: t.RegID, Agent: t.Agent, Office: t.Office}
+		target := roam.Target{URI: t.URI, Q: t.Q, Device: t.Device, RegID: t.RegID, Agent: t.Agent, Spot: t.Spot, Office: t.Office}
 		switch {
 		case t.Office != "":
 		case t.Edge == n.cfg.Self.ID:

@@ -92,6 +92,7 @@ type targetDoc struct {
 	Device roam.Device   `json:"dev,omitempty"`
 	RegID  uint32        `json:"reg_id,omitempty"`
 	Agent  string        `json:"agent,omitempty"`
+	Spot   *roam.Spot    `json:"spot,omitempty"`
 	Office roam.OfficeID `json:"office,omitempty"`
 }
 
@@ -112,7 +113,7 @@ func lineOf(line *roam.Line, names []string) lineDoc {
 		d.Profile = &own
 	}
 	for _, t := range line.Targets {
-		d.Targets = append(d.Targets, targetDoc{URI: t.URI, Edge: t.Flow.Edge, Path: t.Route, Q: t.Q, Device: t.Device, RegID: t.RegID, Agent: t.Agent, Office: t.Office})
+		d.Targets = append(d.Targets, targetDoc{URI: t.URI, Edge: t.Flow.Edge, Path: t.Route, Q: t.Q, Device: t.Device, RegID: t.RegID, Agent: t.Agent, Spot: t.Spot, Office: t.Office})
 	}
 	return d
 }

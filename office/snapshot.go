@@ -113,7 +113,7 @@ func people(list []registrar.Status) []web.Person {
 		}
 		for _, d := range st.Devices {
 			at := phoneAt(d)
-			p.Phones = append(p.Phones, web.Phone{Office: string(d.Office), Agent: d.Agent, Addr: at.Addr, Transport: at.Transport, Until: d.Until})
+			p.Phones = append(p.Phones, web.Phone{Office: string(d.Office), Agent: d.Agent, Addr: at.Addr, Transport: at.Transport, Until: d.Until, Spot: d.Spot})
 		}
 		all = append(all, p)
 	}

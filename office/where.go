@@ -41,6 +41,7 @@ type PhoneAt struct {
 	Transport string        `json:"transport,omitempty"`
 	Until     time.Time     `json:"until,omitzero"`
 	Suspect   bool          `json:"suspect,omitempty"`
+	Spot      *roam.Spot    `json:"spot,omitempty"` // where it stands, as the office's DHCP server says
 }
 
 // Online says that calls reach the user.
@@ -117,7 +118,7 @@ func (w *Whereabouts) take(st registrar.Status, here roam.OfficeID) {
 }
 
 func phoneAt(d registrar.DeviceAt) PhoneAt {
-	p := PhoneAt{Office: d.Office, Device: d.Device, Agent: d.Agent, Contact: d.Contact, Until: d.Until, Suspect: d.Suspect}
+	p := PhoneAt{Office: d.Office, Device: d.Device, Agent: d.Agent, Contact: d.Contact, Until: d.Until, Suspect: d.Suspect, Spot: d.Spot}
 	if d.Flow.Remote.IsValid() {
 		p.Addr, p.Transport = d.Flow.Remote.String(), d.Flow.Transport.String()
 	}

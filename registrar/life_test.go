@@ -325,7 +325,7 @@ func TestLease(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ip := netip.MustParseAddr("198.51.100.7")
 		w.on("north", func(s *Server) {
-			s.leases = leases{ip: {MAC: "00:00:5e:00:53:01", Plugged: s.loop.Now().Add(-time.Hour)}}
+			s.leases = leases{ip: {MAC: "00:00:5e:00:53:01", Plugged: s.loop.Now().Add(-time.Hour), Port: "sw1/3", Site: "1 Long Street"}}
 		})
 		p := w.phone()
 		p.contact = "<sip:1001@198.51.100.7>"
@@ -336,6 +336,9 @@ func TestLease(t *testing.T) {
 			if d := s.users[alice].home.At[0].Device; d != "mac:00:00:5e:00:53:01" {
 				t.Errorf("got %q, want the lease's", d)
 			}
+			if got := s.users[alice].home.At[0].Contacts[0].Target.Spot.String(); got != "sw1/3, 1 Long Street" {
+				t.Errorf("got spot %q, want the lease's", got)
+			}
 		})
 		p.carry("south").want(200)
 		w.agree("south")
@@ -344,6 +347,41 @@ func TestLease(t *testing.T) {
 		w.on("north", func(s *Server) { s.leases = leases{ip: {MAC: "00:00:5e:00:53:01", Plugged: s.loop.Now()}} })
 		p.want(200)
 		w.agree("north")
+		p.carry("south").want(200)
+		w.agree("south")
+		p.carry("north").callID = first
+		p.want(403) // that it was plugged in was the sign of a person before it went to south, not since
+	})
+}
+
+// TestLeasesOver: a lease that ends takes the registrations of its address with it, and no other; that many end at once is one walk
+// over the flows.
+func TestLeasesOver(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.phone()
+		a.want(200)
+		w.on("north", func(s *Server) {
+			for i := range 200 {
+				s.LeaseOver(netip.AddrFrom4([4]byte{198, 51, 99, byte(i)}))
+			}
+			if len(s.leasesOver) != 200 {
+				t.Errorf("got %d leases to end together, want 200", len(s.leasesOver))
+			}
+		})
+		settle(time.Second)
+		w.on("north", func(s *Server) {
+			if len(s.flows) != 1 || s.leasesOver != nil {
+				t.Errorf("got %d flows, %d leases left; want 1 and none", len(s.flows), len(s.leasesOver))
+			}
+			s.LeaseOver(netip.MustParseAddr("::ffff:" + a.flow().Remote.Addr().String()))
+		})
+		settle(time.Second)
+		w.on("north", func(s *Server) {
+			if len(s.flows) != 0 {
+				t.Errorf("got %d flows, want none", len(s.flows))
+			}
+		})
+		w.agree("")
 	})
 }
 

@@ -37,11 +37,14 @@ func (s *Server) hasCalled(cs []control.Contact) bool {
 
 // person says whether there is a sign of a person that the visitor's home cannot see.
 func (s *Server) person(user roam.UserID, r *control.Register) bool {
-	if r.Person || s.hasCalled(r.Contacts) {
+	if s.hasCalled(r.Contacts) {
 		return true
 	}
 	v := s.findVisitor(user, r.Device)
-	return v != nil && len(r.Contacts) > 0 && v.visit.Carried(r.Contacts[0].Target.Flow)
+	if v == nil {
+		return !r.Plugged.IsZero()
+	}
+	return v.visit.PluggedIn(r.Plugged) || len(r.Contacts) > 0 && v.visit.Carried(r.Contacts[0].Target.Flow)
 }
 
 // registeredAt refuses the refresh of a phone whose user is registered by another one, and says where.

@@ -76,7 +76,7 @@ func (s *Server) registerHome(tx *transaction.Server, req *sip.Message, u *subsc
 func (s *Server) changeHome(tx *transaction.Server, u *subscriber, r control.Register) {
 	s.own(&r)
 	kind := kindOf(&r, "home")
-	r.Person = r.Person || s.hasCalled(r.Contacts)
+	r.Person = s.hasCalled(r.Contacts)
 	r.Tx = s.hold(tx, kind, func(w *wait, a control.Answer) error {
 		if a.Why == roam.Moved {
 			return registeredAt(a.By)
@@ -186,9 +186,9 @@ func (s *Server) read(req *sip.Message, room []control.Contact) (r control.Regis
 	if err := named(req, &r); err != nil {
 		return r, err
 	}
-	s.lease(req, &r)
+	spot := s.lease(req, &r)
 	for i := range r.Contacts {
-		r.Contacts[i].Target.Device = r.Device
+		r.Contacts[i].Target.Device, r.Contacts[i].Target.Spot = r.Device, spot
 	}
 	return r, nil
 }
@@ -232,24 +232,6 @@ func instance(p sip.Params) roam.Device {
 	}
 	return roam.Device(text)
 }
-
-// lease takes from DHCP what the phone does not say: which device it is, and that somebody plugged it in.
-func (s *Server) lease(req *sip.Message, r *control.Register) {
-	if s.leases == nil {
-		return
-	}
-	l, found := s.leases.At(req.Flow.Remote.Addr())
-	if !found {
-		return
-	}
-	if r.Device == "" {
-		r.Device = roam.Device("mac:" + l.MAC)
-	}
-	r.Person = s.loop.Now().Sub(l.Plugged) < justPlugged
-}
-
-// justPlugged is how long after its DISCOVER a phone's REGISTER is the sign of a person.
-const justPlugged = 5 * time.Minute
 
 // borrow is b as a string, valid for as long as b is and does not change.
 func borrow(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

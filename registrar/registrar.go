@@ -65,11 +65,6 @@ type Router interface {
 	Peer(o roam.OfficeID, done func(roam.Peer, error))
 }
 
-// Leases is DHCP, asked when it matters: which phone is at ip, and when was it plugged in.
-type Leases interface {
-	At(ip netip.Addr) (roam.Lease, bool)
-}
-
 // Config is office.yaml's "registration", and what the registrar needs of the rest.
 type Config struct {
 	Expires        roam.Duration      `yaml:"expires"`         // granted when the phone asks for nothing; 300s
@@ -146,6 +141,9 @@ type Server struct {
 	onStarted func(roam.OfficeID, time.Time) // never nil
 
 	onChanged func(roam.UserID) // likewise
+
+	spots      map[roam.Spot]*roam.Spot // see spot
+	leasesOver map[netip.Addr]bool      // in this turn; see LeaseOver
 
 	questions questions
 
@@ -299,16 +297,6 @@ func (s *Server) Closed(f *sip.Flow) {
 		gone := f.Flow
 		s.ended[gone] = true
 		s.loop.After(closedFor, func() { s.Silent(gone) })
-	}
-}
-
-// LeaseOver is dhcp.Watcher's: the flows of an address end with its lease.
-func (s *Server) LeaseOver(ip netip.Addr) {
-	for f := range s.flows {
-		if f.Remote.Addr().Unmap() != ip.Unmap() {
-			continue
-		}
-		s.Silent(f)
 	}
 }
 

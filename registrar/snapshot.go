@@ -29,6 +29,7 @@ type DeviceAt struct {
 	Flow    roam.Flow     `json:"flow"`
 	Until   time.Time     `json:"until"`
 	Suspect bool          `json:"suspect,omitempty"`
+	Spot    *roam.Spot    `json:"spot,omitempty"` // where it stands, as DHCP says
 }
 
 // Users lists accounts after one, in order.
@@ -117,7 +118,7 @@ func (s *Server) status(id roam.UserID) Status {
 
 func (s *Server) devices(all []DeviceAt, d roam.Device, o roam.OfficeID, cs []control.Contact) []DeviceAt {
 	for _, c := range cs {
-		all = append(all, DeviceAt{Device: d, Office: o, Contact: c.Target.URI, Agent: c.Target.Agent, Flow: c.Target.Flow, Until: c.Until, Suspect: s.ended[c.Target.Flow]})
+		all = append(all, DeviceAt{Device: d, Office: o, Contact: c.Target.URI, Agent: c.Target.Agent, Flow: c.Target.Flow, Until: c.Until, Suspect: s.ended[c.Target.Flow], Spot: c.Target.Spot})
 	}
 	return all
 }

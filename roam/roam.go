@@ -118,6 +118,7 @@ type Target struct {
 	Device Device   `json:"dev,omitempty"`
 	RegID  uint32   `json:"-"`               // not 0: one of several flows of Device (RFC 5626 4.2), which are tried one after the other
 	Agent  string   `json:"agent,omitempty"` // User-Agent, for people
+	Spot   *Spot    `json:"spot,omitempty"`  // where the phone stands; nil: DHCP is not ours. Nobody may change it
 	Office OfficeID `json:"-"`               // set when the device is a visitor of another office: Flow is zero and URI is its softswitch
 }
 
@@ -156,6 +157,31 @@ type Lease struct {
 	Until   time.Time    // as it was told
 	Host    string       // what it calls itself
 	Vendor  string       // option 60
+}
+
+// Spot is where the phone stands.
+func (l *Lease) Spot() Spot { return Spot{l.Port, l.Subnet, l.Site} }
+
+// Spot is where a phone stands, as DHCP says. It is comparable.
+type Spot struct {
+	Port   string       `json:"port,omitempty"`  // of a switch, as in Lease
+	Subnet netip.Prefix `json:"subnet,omitzero"` //
+	Site   string       `json:"site,omitempty"`  // the civic address; "": nobody has said
+}
+
+// String is s as people read it: "sw1/3, 1 Long Street"; the subnet where there is no port.
+func (s *Spot) String() string {
+	if s == nil {
+		return ""
+	}
+	at := s.Port
+	if at == "" && s.Subnet.IsValid() {
+		at = s.Subnet.String()
+	}
+	if at != "" && s.Site != "" {
+		at += ", "
+	}
+	return at + s.Site
 }
 
 // Partner is a roaming agreement with another office (FACE.md, "partners").

@@ -27,7 +27,7 @@ func (c *Call) dial(to sip.URI) {
 	case err != nil:
 		c.refuse(err)
 	case d.Emergency:
-		c.s.log.Error().Str("event", "call.emergency").Str("user", string(c.caller.user)).Str("call_id", c.a.callID).Msg("emergency call refused, no outside line")
+		c.s.log.Error().Str("event", "call.emergency").Str("user", string(c.caller.user)).Str("call_id", c.a.callID).Str("spot", s.spotOf(c.a.flow, nil).String()).Msg("emergency call refused, no outside line")
 		c.refuse(noEmergencyLine())
 	case d.Office != "":
 		s.router.Peer(d.Office, func(p roam.Peer, err error) { // short dialling between offices

@@ -1,6 +1,7 @@
 package softswitch
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -349,6 +350,10 @@ func TestEmergency(t *testing.T) {
 		southPlan := south.sw.cfg.Numbers
 		southPlan.Emergency = []string{"110"}
 		north.dir.lines[carol].Profile.Dial = &southPlan
+		north.dir.lines[carol].Targets[0].Spot = &roam.Spot{Port: "sw1/3", Site: "1 Long Street"}
+		north.sw.Spots(func(ip netip.Addr) (roam.Lease, bool) { // x is not registered, and yet DHCP knows where it is
+			return roam.Lease{Port: "sw2/7"}, ip.String() == "203.0.113.1"
+		})
 		for _, c := range []struct {
 			p   *phone
 			uri string
@@ -360,8 +365,10 @@ func TestEmergency(t *testing.T) {
 				t.Errorf("%s: got %v, want 503", c.uri, c.p.got)
 			}
 		}
-		if n := strings.Count(net.logged(), `"level":"error","event":"call.emergency"`); n != 4 {
-			t.Errorf("%d errors logged, want 4", n)
+		for text, want := range map[string]int{`"level":"error","event":"call.emergency"`: 4, `"spot":"sw2/7"`: 1, `"spot":"sw1/3, 1 Long Street"`: 3} {
+			if n := strings.Count(net.logged(), text); n != want {
+				t.Errorf("%s: logged %d times, want %d", text, n, want)
+			}
 		}
 	})
 }

@@ -148,7 +148,7 @@ func (s *Switch) claims(req *sip.Message) (aors []sip.AOR) {
 func (s *Switch) emergency(req *sip.Message) error {
 	from, _ := req.From()
 	s.log.Error().Str("event", "call.emergency").Str("remote_ip", req.Flow.Remote.Addr().Unmap().String()).
-		Str("call_id", req.CallID()).Str("user", from.URI.User).Msg("emergency call refused, no outside line")
+		Str("call_id", req.CallID()).Str("user", from.URI.User).Str("spot", s.spotOf(req.Flow, s.claims(req)).String()).Msg("emergency call refused, no outside line")
 	s.count.tried(roam.Trunk, "no outside line")
 	return noEmergencyLine()
 }

@@ -12,6 +12,7 @@ package softswitch
 
 import (
 	"crypto/rand"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -95,6 +96,7 @@ type Switch struct {
 	with     map[roam.OfficeID]int // legs to each
 	draining func()
 	probes   prober
+	leaseAt  func(netip.Addr) (roam.Lease, bool) // nil: DHCP is not ours
 }
 
 // New makes the switch; Serve must be called with the directory and dialogs before the first request.

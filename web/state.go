@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/siproam/siproam/roam"
 )
 
 // Place is one office.
@@ -51,6 +53,8 @@ type Phone struct {
 	Addr      string    `json:"addr,omitempty"`
 	Transport string    `json:"transport,omitempty"`
 	Until     time.Time `json:"until,omitzero"`
+
+	Spot *roam.Spot `json:"spot,omitempty"` // where it stands, as DHCP says
 }
 
 // Call is a call in progress.

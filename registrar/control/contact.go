@@ -100,11 +100,14 @@ func (e *Contact) differs(c *Contact) degree {
 	case !slices.Equal(e.Target.Route, c.Target.Route) || e.Target.Q != c.Target.Q || e.RegID != c.RegID ||
 		e.Target.Flow.Edge != c.Target.Flow.Edge: // another softswitch: calls go there from now on
 		return move
-	case e.Target.Flow != c.Target.Flow || e.CallID != c.CallID || e.Target.Agent != c.Target.Agent || !e.Can.Equal(c.Can):
+	case e.Target.Flow != c.Target.Flow || e.CallID != c.CallID || e.Target.Agent != c.Target.Agent || !sameSpot(e.Target.Spot, c.Target.Spot) || !e.Can.Equal(c.Can):
 		return drift
 	}
 	return refresh
 }
+
+// sameSpot says that a and b are one place.
+func sameSpot(a, b *roam.Spot) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // replace drops what the request's contacts stand in for: the other contacts of the same instance
 // and reg-id, and under devices: one those of other programs.

@@ -28,6 +28,7 @@ type (
 		Star     bool       // Contact: *, with Expires 0
 		Switch   string     // SIP URI of the softswitch that holds the phone's flow; "": the office's own
 		Person   bool       // evidence of a person since this device was superseded
+		Plugged  time.Time  // when somebody plugged it in, as DHCP says; zero: long ago, or not known
 		Next     roam.Epoch // drawn by the registrar when the change begins, used if this is a move
 		Away     bool       // R does not answer: with Office.Strict no move can be acknowledged
 	}

@@ -85,7 +85,7 @@ func (h *Home) refreshed(now time.Time, r *Register) *Contact {
 // same says that c says nothing new of e.
 func (e *Contact) same(c *Contact) bool {
 	return e.Target.Flow == c.Target.Flow && e.Target.Q == c.Target.Q && e.RegID == c.RegID &&
-		e.Target.Agent == c.Target.Agent && slices.Equal(e.Target.Route, c.Target.Route) && e.Can.Equal(c.Can)
+		e.Target.Agent == c.Target.Agent && sameSpot(e.Target.Spot, c.Target.Spot) && slices.Equal(e.Target.Route, c.Target.Route) && e.Can.Equal(c.Can)
 }
 
 // Repeats says that r has been obeyed before and changes nothing: its answer got lost.
@@ -159,7 +159,7 @@ func (h Home) register(now time.Time, r *Register, out []Action) (Home, []Action
 	}
 	adds := slices.ContainsFunc(r.Contacts, func(c Contact) bool { return c.Grant > 0 })
 	if adds {
-		if by, is := h.Superseded(now, r.Device, h.Office.Here.Office, r.CallID, r.Person || h.carried(r)); is {
+		if by, is := h.Superseded(now, r.Device, h.Office.Here.Office, r.CallID, r.Person || h.pluggedIn(r) || h.carried(r)); is {
 			return h, append(out, Answer{Tx: r.Tx, Why: roam.Moved, Location: h.Location, By: by})
 		}
 	}

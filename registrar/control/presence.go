@@ -226,6 +226,14 @@ func (h *Home) hasLeft(l *Left) bool {
 	})
 }
 
+// pluggedIn says that somebody has plugged r's device in since a registration of it was ended here. One plug takes the user
+// back once: two phones that start together do not take him from each other for as long as DHCP remembers it.
+func (h *Home) pluggedIn(r *Register) bool {
+	return !r.Plugged.IsZero() && !slices.ContainsFunc(h.Left, func(l Left) bool {
+		return l.Device == r.Device && l.Office == h.Office.Here.Office && l.CallID != "" && int64(l.Epoch) >= r.Plugged.UnixMicro()
+	})
+}
+
 // carried says that r comes from another subnet than the registration of its device that was ended here: somebody has carried the phone.
 func (h *Home) carried(r *Register) bool {
 	return len(r.Contacts) > 0 && slices.ContainsFunc(h.Left, func(l Left) bool {

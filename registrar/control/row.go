@@ -118,6 +118,9 @@ func (c *Contact) appendJSON(b []byte) []byte {
 	b = strconv.AppendUint(append(b, `},"q":`...), uint64(t.Q), 10)
 	b = appendGiven(b, `,"dev":`, string(t.Device))
 	b = appendGiven(b, `,"agent":`, t.Agent)
+	if t.Spot != nil {
+		b = appendAny(append(b, `,"spot":`...), t.Spot)
+	}
 	b = append(b, '}')
 	if c.RegID != 0 {
 		b = strconv.AppendUint(append(b, `,"reg_id":`...), uint64(c.RegID), 10)

@@ -38,6 +38,9 @@ func TestRow(t *testing.T) {
 				if rnd.Intn(2) == 0 {
 					c.Target.Route = []string{text(), text()}
 				}
+				if rnd.Intn(2) == 0 {
+					c.Target.Spot = &roam.Spot{Port: text(), Subnet: []netip.Prefix{{}, netip.MustParsePrefix("10.2.0.0/24")}[rnd.Intn(2)], Site: text()}
+				}
 				switch rnd.Intn(3) {
 				case 0:
 					c.Can = &roam.Abilities{Transport: roam.Transport(rnd.Intn(6)), Require: []string{text()}, Methods: []string{text(), text()}}

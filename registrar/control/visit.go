@@ -45,6 +45,11 @@ type Gone struct {
 	Net      netip.Prefix  `json:"net,omitzero"` // the subnet it was in
 }
 
+// PluggedIn says that somebody has plugged the device in, at that time, since it went elsewhere; at is zero when nobody has.
+func (v *Visit) PluggedIn(at time.Time) bool {
+	return !at.IsZero() && (v.Gone == nil || at.After(v.Gone.Until.Add(-v.Office.keep())))
+}
+
 // Carried says that f comes from another subnet than the device that went elsewhere was in: somebody has carried it since.
 func (s *Stay) Carried(f roam.Flow) bool {
 	return s.Gone != nil && s.Gone.Net.IsValid() && s.Gone.Net != subnet(f)

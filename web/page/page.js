@@ -57,7 +57,7 @@ function person(p, talking) {
   return el("li", { class: `person${visiting ? " visitor" : ""}${talking.has(p.user) ? " talking" : ""}`, tint: tint(p.home), title: p.user },
     el("div", null, el("b", null, short(p.user)), " ", el("span", null, p.name || p.number || "")),
     el("span", { class: "where" }, visiting ? `of ${p.home}` : "", visiting && p.since ? ` · ${span(ago(p.since))}` : ""),
-    phone ? el("span", { class: "phone" }, [phone.agent, phone.addr, (phone.transport || "").toLowerCase()].filter(Boolean).join("  ")) : null);
+    phone ? el("span", { class: "phone" }, [phone.agent, phone.addr, (phone.transport || "").toLowerCase(), phone.spot && [phone.spot.port || phone.spot.subnet, phone.spot.site].filter(Boolean).join(", ")].filter(Boolean).join("  ")) : null);
 }
 
 function place(o, all, talking) {

@@ -63,6 +63,7 @@ type Class struct {
 	Vendor  string   `yaml:"vendor"` // option 60, in any case, * for any end: "yealink*"
 	OUI     []string `yaml:"oui"`    // how the MAC begins: "00:15:65"
 	Pools   []Range  `yaml:"pools"`  // of the subnets, for this class alone
+	Proxy   bool     `yaml:"proxy"`  // mode proxy: it understands an offer that has options and no address, as PXE clients do
 	Options `yaml:",inline"`
 }
 
@@ -92,9 +93,9 @@ type Share struct {
 type Limits struct {
 	PerPort   int           `yaml:"per_port"`   // addresses behind one switch port (option 82); 0: no limit
 	PerOUI    int           `yaml:"per_oui"`    // addresses of one maker; 0: no limit
-	Reserve   int           `yaml:"reserve"`    // percent of each pool that only phones seen before get; 10
-	Offers    int           `yaml:"offers"`     // addresses held for clients that have not answered; 1000
-	Hold      roam.Duration `yaml:"hold"`       // how long an offer is held; 30s
+	Reserve   int           `yaml:"reserve"`    // free addresses of each pool that only known phones get; 0: as many as they had last, two fifths at most
+	Offers    int           `yaml:"offers"`     // addresses of each pool held for strangers that have not answered; 0: a quarter of it
+	Hold      roam.Duration `yaml:"hold"`       // how long an offer is held; 45s
 	Declined  roam.Duration `yaml:"declined"`   // how long an address that somebody else has is left alone; 1h
 	PerSecond int           `yaml:"per_second"` // messages of one client in a second; 20
 }
@@ -149,7 +150,7 @@ func DefaultConfig() Config {
 		Lease: Times{roam.Duration(8 * time.Hour), roam.Duration(time.Minute), roam.Duration(24 * time.Hour)},
 		Share: Share{1, 1},
 		Limits: Limits{
-			Reserve: 10, Offers: 1000, Hold: roam.Duration(30 * time.Second), Declined: roam.Duration(time.Hour), PerSecond: 20,
+			Hold: roam.Duration(45 * time.Second), Declined: roam.Duration(time.Hour), PerSecond: 20,
 		},
 	}
 }

@@ -90,7 +90,7 @@ func TestValidate(t *testing.T) {
 			c.Subnets[0].Reservations = []Reservation{{Port: "p", Address: netip.MustParseAddr("10.9.0.7")}}
 		}, `subnets[0].reservations[0].address: want an address of 10.2.0.0/24`},
 		{"share", func(c *Config) { c.Share = Share{3, 2} }, `share.part: 3 is not between 1 and 2`},
-		{"limits", func(c *Config) { c.Limits.Offers = 0 }, `limits.offers: 0 is not between 1 and 1000000`},
+		{"limits", func(c *Config) { c.Limits.Offers = -1 }, `limits.offers: -1 is below 0`},
 		{"hold", func(c *Config) { c.Limits.Hold = 0 }, `limits.hold: 0s is not between 5s and 10m`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

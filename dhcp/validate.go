@@ -72,16 +72,10 @@ func (f *findings) times(path string, t *Times) {
 }
 
 func (f *findings) limits(l *Limits) {
-	for key, n := range map[string]int{"per_port": l.PerPort, "per_oui": l.PerOUI} {
+	for key, n := range map[string]int{"per_port": l.PerPort, "per_oui": l.PerOUI, "reserve": l.Reserve, "offers": l.Offers} {
 		if n < 0 {
 			f.at("limits."+key, "%d is below 0", n)
 		}
-	}
-	if l.Reserve < 0 || l.Reserve > 90 {
-		f.at("limits.reserve", "%d is not between 0 and 90 percent", l.Reserve)
-	}
-	if l.Offers < 1 || l.Offers > 1_000_000 {
-		f.at("limits.offers", "%d is not between 1 and 1000000", l.Offers)
 	}
 	if l.PerSecond < 1 {
 		f.at("limits.per_second", "%d is below 1", l.PerSecond)

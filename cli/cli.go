@@ -34,6 +34,7 @@ type commands struct {
 	Init        initialise   `cmd:"" help:"Print a commented office.yaml."`
 	Check       check        `cmd:"" help:"Find every mistake of an office.yaml, with its line."`
 	User        users        `cmd:"" help:"Manage the accounts of a running office."`
+	Phones      phones       `cmd:"" help:"Manage the phones to which an office gives their settings."`
 	Where       where        `cmd:"" help:"Say where a user is, or where everybody is. Exit code 3: offline, 4: unknown."`
 	Explain     explain      `cmd:"" help:"Say why a user is where he is, and what a call would do now."`
 	Moves       moves        `cmd:"" help:"List the last moves of a user, newest first."`

@@ -8,6 +8,7 @@ import (
 
 	"github.com/siproam/siproam/media"
 	"github.com/siproam/siproam/nameserver"
+	"github.com/siproam/siproam/provision"
 	"github.com/siproam/siproam/registrar"
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/routesrv"
@@ -42,6 +43,7 @@ type Config struct {
 	Partners      []roam.Partner      `yaml:"partners"`       // roaming agreements; not listed: no roaming
 	DHCP          DHCP                `yaml:"dhcp"`           //
 	NameServer    nameserver.Config   `yaml:"nameserver"`     // for softphones that do not read DHCP
+	Provision     provision.Config    `yaml:"provision"`      // settings of phones
 	HTTP          HTTP                `yaml:"http"`           //
 	Log           Log                 `yaml:"log"`            //
 }
@@ -125,6 +127,7 @@ func DefaultConfig() Config {
 		},
 		DHCP:       DHCP{Mode: "none"},
 		NameServer: nameserver.DefaultConfig(),
+		Provision:  provision.DefaultConfig(),
 		HTTP:       HTTP{Listen: "127.0.0.1:8080"},
 		Log:        Log{Level: "info", Format: "auto", SIP: Traced{"none"}},
 	}
@@ -144,7 +147,7 @@ func (c Config) Effective() Config {
 
 // speaksTLS says that some listener needs our certificate.
 func (c *Config) speaksTLS() bool {
-	return c.PartnerListen != "" || slices.ContainsFunc(c.Listen, overTLS)
+	return c.PartnerListen != "" || slices.ContainsFunc(c.Listen, overTLS) || c.Provision.TLS()
 }
 
 // overTLS says that a listener for phones needs our certificate.

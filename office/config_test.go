@@ -103,6 +103,25 @@ nameserver:
   addresses: true
   per_second: 50
   burst: 200
+provision:
+  listen: ["http:10.2.0.1:8081", "https:[::]:8443"]
+  url: "https://sip.south.example:8443/"
+  templates: /etc/siproam/phones
+  unknown: server
+  first: certificate
+  leases: ignored
+  secret_file: /etc/siproam/phones.secret
+  phone_ca: /etc/siproam/tls/phones.pem
+  servers: [sip1.south.example, "10.2.0.1:5060", "[2001:db8::1]:5060"]
+  transport: udp
+  outbound_proxy: 10.2.0.1
+  ntp: [10.2.0.1]
+  timezone: Europe/Berlin
+  voice_vlan: 20
+  expires: 10m
+  keys: [{label: Reception, dial: "2000"}]
+  values: {pickup: "*8"}
+  rate: {source: {per_second: 2, burst: 40}, total: {per_second: 500, burst: 5000}}
 http: {listen: 127.0.0.1:8080}
 log: {level: info, format: auto, sip: ["2001"]}
 `
@@ -156,6 +175,7 @@ func TestExample(t *testing.T) {
 	text := strings.Replace(open.String(), "redis: embedded", "redis: rediss://siproam-south@redis.example:6379/0", 1)
 	text = strings.Replace(text, "roles: [registrar, softswitch]", "roles: [softswitch]", 1)          // as the processes commented in want
 	text = strings.Replace(text, "listen: [10.2.0.1:53]", "listen: []", 1)                            // the registrar has it
+	text = strings.Replace(text, `listen: ["http:10.2.0.1:8081"]`, "listen: []", 1)                   // likewise
 	text = regexp.MustCompile(`(?m)foreign: .*$`).ReplaceAllString(text, "certificate: acme.example") // which are not for such an office
 	if err := config.Parse("office.example.yaml", []byte(text), &cfg); err != nil {
 		t.Errorf("%v\n%s", err, text)
@@ -174,7 +194,7 @@ func TestPortsAndDoubts(t *testing.T) {
 	for _, p := range cfg.Ports() {
 		got = append(got, p.Port+" "+p.From)
 	}
-	want := "5060/udp phones, 5060/tcp phones, 8089/tcp phones, 5067/tcp other offices, 5070/udp acme, 5070/tcp acme, 20000-20999/udp phones and other offices, 53/udp phones, 53/tcp phones, 53/udp phones, 53/tcp phones, 8080/tcp this machine only"
+	want := "5060/udp phones, 5060/tcp phones, 8089/tcp phones, 5067/tcp other offices, 5070/udp acme, 5070/tcp acme, 20000-20999/udp phones and other offices, 53/udp phones, 53/tcp phones, 53/udp phones, 53/tcp phones, 8081/tcp phones, 8443/tcp phones, 8080/tcp this machine only"
 	if strings.Join(got, ", ") != want {
 		t.Errorf("got %s\nwant %s", strings.Join(got, ", "), want)
 	}

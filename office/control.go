@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/siproam/siproam/provision"
 	"github.com/siproam/siproam/registrar"
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/softswitch"
@@ -55,7 +56,7 @@ func problem(err error) (code int, p Problem) {
 	p = Problem{Error: err.Error(), Exit: ExitFailure}
 	var u usage
 	switch {
-	case errors.Is(err, roam.NoSuchUser):
+	case errors.Is(err, roam.NoSuchUser), errors.Is(err, provision.ErrUnknown):
 		p.Exit = ExitUnknown
 		return http.StatusNotFound, p
 	case errors.As(err, &u), errors.Is(err, roam.Ambiguous):
@@ -167,6 +168,7 @@ func (h *House) routes() *http.ServeMux {
 	})
 	on("POST /reload", func(ctx context.Context, a asked) (any, error) { return h.Reload(ctx) })
 	h.userRoutes(on)
+	h.phoneRoutes(on)
 	mux.HandleFunc("GET /trace", h.answerTrace)
 	return mux
 }

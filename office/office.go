@@ -24,6 +24,7 @@ import (
 	"github.com/siproam/siproam/media"
 	"github.com/siproam/siproam/metric"
 	"github.com/siproam/siproam/nameserver"
+	"github.com/siproam/siproam/provision"
 	"github.com/siproam/siproam/registrar"
 	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/routesrv"
@@ -73,6 +74,8 @@ type Office struct {
 	far       *edge.Far  // the softswitches' stand-in, when only the registrar is
 	table     *dialog.Table
 	names     *nameserver.Server // nil: none
+	settings  *provision.Server  // of phones; nil: none
+	leases    registrar.Leases   // of our DHCP server; nil: none
 }
 
 // New opens the office's file and wires its parts; nothing runs and no port is bound yet. The caller
@@ -98,7 +101,7 @@ func New(cfg Config, log zerolog.Logger) (o *Office, err error) {
 	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
 		return nil, err
 	}
-	if o.file, err = store.Open(filepath.Join(cfg.State, "office.db"), registrar.Schema, billing.Schema, edge.Schema, schema); err != nil {
+	if o.file, err = store.Open(filepath.Join(cfg.State, "office.db"), registrar.Schema, billing.Schema, edge.Schema, provision.Schema, schema); err != nil {
 		return nil, err
 	}
 	return o, o.wire(cfg)
@@ -134,6 +137,9 @@ func (o *Office) wire(cfg Config) (err error) {
 	if cfg.NameServer.On() {
 		o.names = nameserver.New(cfg.nameServer(), o.metrics, o.log)
 		o.nameZone()
+	}
+	if err := o.provisioning(cfg); err != nil {
+		return err
 	}
 	o.layer.First(o.transport.Vouched, o.isEmergency)
 	o.measure()

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/siproam/siproam/config"
+	"github.com/siproam/siproam/provision"
 	"github.com/siproam/siproam/softswitch/plan"
 )
 
@@ -44,6 +46,11 @@ func (c *Config) Ports() (all []Port) {
 		what := "DNS at " + l.Addr().String()
 		all = append(all, Port{fmt.Sprintf("%d/udp", l.Port()), "phones", what}, Port{fmt.Sprintf("%d/tcp", l.Port()), "phones", what})
 	}
+	for _, l := range c.Provision.Listen {
+		if scheme, addr, err := splitListen(l); err == nil {
+			all = append(all, Port{fmt.Sprintf("%d/tcp", addr.Port()), "phones", strings.ToUpper(scheme) + " at " + addr.Addr().String() + ": their settings"})
+		}
+	}
 	if addr, err := splitHostPort(c.HTTP.Listen); err == nil {
 		from := "this machine only"
 		if !addr.Addr().IsLoopback() {
@@ -74,13 +81,14 @@ func (c *Config) Doubts() (all []string) {
 	if addr, err := splitHostPort(c.HTTP.Listen); err == nil && !addr.Addr().IsLoopback() {
 		say("http.listen: %s is not on loopback, and there is no login", addr)
 	}
-	for _, file := range []struct{ key, path string }{{"tls.cert", c.TLS.Cert}, {"tls.key", c.TLS.Key}, {"tls.partner_ca", c.TLS.PartnerCA}, {"routes.password_file", c.Routes.PasswordFile}} {
+	for _, file := range []struct{ key, path string }{{"tls.cert", c.TLS.Cert}, {"tls.key", c.TLS.Key}, {"tls.partner_ca", c.TLS.PartnerCA}, {"routes.password_file", c.Routes.PasswordFile},
+		{"provision.secret_file", c.Provision.SecretFile}, {"provision.phone_ca", c.Provision.PhoneCA}, {"provision.templates", c.Provision.Templates}} {
 		if file.path == "" {
 			continue
 		}
 		if info, err := os.Stat(file.path); err != nil {
 			say("%s: %v", file.key, err)
-		} else if file.key != "tls.cert" && file.key != "tls.partner_ca" && info.Mode().Perm()&0o007 != 0 {
+		} else if slices.Contains([]string{"tls.key", "routes.password_file", "provision.secret_file"}, file.key) && info.Mode().Perm()&0o007 != 0 {
 			say("%s: everybody on this machine may read %s", file.key, file.path)
 		}
 	}
@@ -102,6 +110,14 @@ func (c *Config) Doubts() (all []string) {
 	}
 	if c.NameServer.On() && len(c.NameServer.Forward) == 0 {
 		say("nameserver.forward: not given: whoever asks our name server alone finds no other name")
+	}
+	if c.Provision.On() && c.Provision.Templates != "" {
+		for _, err := range config.Flatten(provision.Check(c.Provision.Templates, c.Provision.Values)) {
+			say("provision.templates: %v", err)
+		}
+	}
+	if c.Provision.On() && !c.Provision.TLS() {
+		say("provision.listen: without https what phones log in with can be read on the way to them")
 	}
 	if strings.HasSuffix(c.Domain, ".local") {
 		say("domain: .local names belong to multicast DNS")

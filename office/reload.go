@@ -31,6 +31,7 @@ var fixed = []struct {
 	{"routes", func(c *Config) any { return &c.Routes }},
 	{"dhcp", func(c *Config) any { return &c.DHCP }},
 	{"nameserver.listen", func(c *Config) any { return &c.NameServer.Listen }},
+	{"provision.listen", func(c *Config) any { return &c.Provision.Listen }},
 	{"http", func(c *Config) any { return &c.HTTP }},
 	{"log.format", func(c *Config) any { return &c.Log.Format }},
 }
@@ -62,10 +63,18 @@ func (o *Office) Reload(ctx context.Context, cfg Config) (kept []string, err err
 	if err := o.partners.reload(cfg); err != nil {
 		return nil, err
 	}
+	if o.settings != nil {
+		if err := o.settings.Reload(cfg.settings()); err != nil {
+			return nil, fmt.Errorf("provision: %w", err)
+		}
+	}
 	o.mu.Lock()
 	o.cfg = cfg
 	o.mu.Unlock()
 	if err := o.syncUsers(ctx); err != nil {
+		return nil, err
+	}
+	if err := o.settlePhones(ctx); err != nil {
 		return nil, err
 	}
 	names, card := names(cfg), card(cfg)

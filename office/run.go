@@ -95,7 +95,7 @@ func (o *Office) Run(ctx context.Context) error {
 	if err := o.transport.Listen(); err != nil {
 		return fmt.Errorf("office %s: %w", o.Name(), err)
 	}
-	if err := o.listenNames(); err != nil {
+	if err := errors.Join(o.listenNames(), o.listenSettings()); err != nil {
 		o.closeListeners(ctx)
 		return fmt.Errorf("office %s: %w", o.Name(), err)
 	}
@@ -103,7 +103,7 @@ func (o *Office) Run(ctx context.Context) error {
 	defer r.stop()
 	r.start("state", o.file.Run)
 	r.start("loop", func(ctx context.Context) error { o.loop.Run(ctx); return nil })
-	if err := errors.Join(o.plant(ctx), o.syncUsers(ctx)); err != nil {
+	if err := errors.Join(o.plant(ctx), o.syncUsers(ctx), o.settlePhones(ctx)); err != nil {
 		o.closeListeners(ctx)
 		return fmt.Errorf("office %s: %w", o.Name(), err)
 	}
@@ -119,6 +119,9 @@ func (o *Office) Run(ctx context.Context) error {
 	r.start("transport", func(ctx context.Context) error { return o.transport.Serve(ctx, o.layer) })
 	if o.names != nil {
 		r.beside("name server", o.names.Run)
+	}
+	if o.settings != nil {
+		r.beside("settings of phones", o.settings.Run)
 	}
 	o.logMessages(o.Config().Log.SIP)
 	defer o.logMessages(nil)
@@ -148,6 +151,9 @@ func (o *Office) closeListeners(ctx context.Context) {
 	o.transport.Serve(over, o.layer)
 	if o.names != nil {
 		o.names.Run(over)
+	}
+	if o.settings != nil {
+		o.settings.Run(over)
 	}
 }
 

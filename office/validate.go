@@ -46,6 +46,7 @@ func (c *Config) Validate() error {
 	f.partners(c)
 	f.processes(c)
 	f.nameServer(c)
+	f.settings(c)
 	f.rest(c)
 	return errors.Join(f...)
 }
@@ -131,6 +132,9 @@ func (f *findings) certificate(c *Config) {
 		return
 	}
 	who := "partner_listen"
+	if c.Provision.TLS() {
+		who = "provision.listen"
+	}
 	if i := slices.IndexFunc(c.Listen, overTLS); i >= 0 {
 		who = "listen " + c.Listen[i]
 	}

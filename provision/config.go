@@ -36,7 +36,6 @@ type Config struct {
 
 	Domain    string   `yaml:"-"` // of the accounts, and their digest realm
 	Emergency []string `yaml:"-"` // numbers
-	Port      int      `yaml:"-"` // of our own listener for Transport; 0: the usual one
 }
 
 // Key is a key of the phone that dials.
@@ -97,9 +96,9 @@ func (c *Config) Validate() error {
 	bad := func(key, format string, args ...any) { errs = append(errs, fmt.Errorf(key+": "+format, args...)) }
 	for i, l := range c.Listen {
 		if _, _, err := splitListen(l); err != nil {
-			bad("listen", "%w", err)
+			bad(fmt.Sprintf("listen[%d]", i), "%w", err)
 		} else if slices.Contains(c.Listen[:i], l) && !strings.HasSuffix(l, ":0") {
-			bad("listen", "%s is given twice", l)
+			bad(fmt.Sprintf("listen[%d]", i), "%s is given twice", l)
 		}
 	}
 	if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil) {
@@ -120,10 +119,13 @@ func (c *Config) Validate() error {
 	if c.First == ByCertificate && (c.PhoneCA == "" || c.On() && !c.TLS()) {
 		bad("first", "certificate: needs phone_ca and an https listener")
 	}
-	for _, s := range append(slices.Clone(c.Servers), c.Proxy) {
-		if _, _, err := splitServer(s); err != nil && s != "" {
-			bad("servers", "%w", err)
+	for i, s := range c.Servers {
+		if _, _, err := splitServer(s); err != nil {
+			bad(fmt.Sprintf("servers[%d]", i), "%w", err)
 		}
+	}
+	if _, _, err := splitServer(c.Proxy); err != nil && c.Proxy != "" {
+		bad("outbound_proxy", "%w", err)
 	}
 	if _, err := time.LoadLocation(c.Timezone); err != nil {
 		bad("timezone", "%q is unknown here, want a name such as America/Chicago", c.Timezone)
@@ -134,14 +136,14 @@ func (c *Config) Validate() error {
 	if c.Expires != 0 && (c.Expires.D() < time.Minute || c.Expires.D() > 24*time.Hour) {
 		bad("expires", "%v is not between 1m and 24h", c.Expires)
 	}
-	for _, k := range c.Keys {
+	for i, k := range c.Keys {
 		if k.Label == "" || k.Dial == "" {
-			bad("keys", "%q dials %q; a key has both", k.Label, k.Dial)
+			bad(fmt.Sprintf("keys[%d]", i), "%q dials %q; a key has both", k.Label, k.Dial)
 		}
 	}
-	for _, r := range []Rate{c.Rate.Source, c.Rate.Total} {
+	for key, r := range map[string]Rate{"rate.source": c.Rate.Source, "rate.total": c.Rate.Total} {
 		if r.PerSecond < 1 || r.Burst < 1 {
-			bad("rate", "%d per second, %d at once: want 1 or more", r.PerSecond, r.Burst)
+			bad(key, "%d per second, %d at once: want 1 or more", r.PerSecond, r.Burst)
 		}
 	}
 	return errors.Join(errs...)

@@ -15,6 +15,7 @@ type limiter struct {
 	rates   Rates
 	total   bucket
 	sources map[netip.Prefix]*bucket
+	swept   time.Time
 }
 
 // bucket is how many requests are left, as of at.
@@ -61,7 +62,8 @@ func (l *limiter) take(now time.Time, a netip.Addr) (wait time.Duration, all boo
 	key := source(a)
 	b := l.sources[key]
 	if b == nil {
-		if len(l.sources) >= mostSources {
+		if len(l.sources) >= mostSources && now.Sub(l.swept) >= time.Second { // a sweep is long, and seldom
+			l.swept = now
 			l.sweep(now)
 		}
 		if len(l.sources) >= mostSources {

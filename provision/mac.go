@@ -66,14 +66,17 @@ func macIn(text string) (m MAC, found bool) {
 	if len(text) > textMax {
 		return m, false
 	}
-	for _, part := range inText.FindAllStringSubmatch(text, 3) {
-		is, ok := ParseMAC(part[1])
+	for {
+		at := inText.FindStringSubmatchIndex(text)
+		if at == nil {
+			return m, found
+		}
+		is, ok := ParseMAC(text[at[2]:at[3]])
 		if !ok || found && is != m {
 			return MAC{}, false
 		}
-		m, found = is, true
+		m, found, text = is, true, text[at[3]:] // what ends one may begin the next
 	}
-	return m, found
 }
 
 // agents is how vendors begin or name themselves in a User-Agent, in small letters.

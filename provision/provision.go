@@ -66,6 +66,7 @@ type Server struct {
 	file     *store.File
 	accounts Accounts
 	leases   Leases // nil: nobody has one
+	port     func(transport string) int
 	cert     *tls.Config
 	log      zerolog.Logger
 	limit    limiter
@@ -89,16 +90,20 @@ type Server struct {
 type Parts struct {
 	File     *store.File
 	Accounts Accounts
-	Leases   Leases      // nil: nobody has one
-	TLS      *tls.Config // with the office's certificate; nil: there is none
+	Leases   Leases                     // nil: nobody has one
+	Port     func(transport string) int // of the office's own listener for phones; nil, or 0: the usual one
+	TLS      *tls.Config                // with the office's certificate; nil: there is none
 	Metrics  *metric.Set
 	Log      zerolog.Logger
 }
 
 // New reads templates, the phones and the office's secret; nothing is bound or runs yet.
 func New(cfg Config, p Parts) (*Server, error) {
-	s := &Server{file: p.File, accounts: p.Accounts, leases: p.Leases, cert: p.TLS, log: p.Log, change: make(chan struct{}, 1),
+	s := &Server{file: p.File, accounts: p.Accounts, leases: p.Leases, port: p.Port, cert: p.TLS, log: p.Log, change: make(chan struct{}, 1),
 		phones: map[MAC]*record{}, strange: map[MAC]Seen{}}
+	if s.port == nil {
+		s.port = func(string) int { return 0 }
+	}
 	s.count(p.Metrics)
 	if err := s.Reload(cfg); err != nil {
 		return nil, err

@@ -75,6 +75,12 @@ func readTemplates(folder string, values map[string]string) (*set, error) {
 	return s, nil
 }
 
+// Check finds what is wrong with the templates of folder, which may use values.
+func Check(folder string, values map[string]string) error {
+	_, err := readTemplates(folder, values)
+	return err
+}
+
 // collect reads what stands in fsys as vendor/file into texts.
 func collect(fsys fs.FS, where string, texts map[string]string) (errs []error) {
 	err := fs.WalkDir(fsys, ".", func(p string, d fs.DirEntry, err error) error {
@@ -212,7 +218,10 @@ func (s *set) find(asked string) (found []*file, m MAC, has bool) {
 func (f *file) write(v *Values) ([]byte, error) {
 	var out bounded
 	if err := f.text.Execute(&out, v); err != nil {
-		return nil, errors.New(strings.TrimPrefix(err.Error(), "template: "))
+		if at, is := strings.CutPrefix(err.Error(), "template: "); is {
+			return nil, errors.New(at)
+		}
+		return nil, fmt.Errorf("%s:1: %w", f.text.Name(), err)
 	}
 	return out.Bytes(), nil
 }
@@ -227,10 +236,15 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-// try has f write the settings of phones with and without an account, with a name made to break out of its place. XML must
-// be well formed; lines must be as many as with a harmless name.
+// try has f write the settings of phones with and without an account, with all that an office can say and with the least, and
+// with a name made to break out of its place. XML must be well formed; lines must be as many as with a harmless name.
 func (f *file) try(values map[string]string) error {
 	for _, account := range []bool{true, false} {
+		least := sample("Alice", values, account)
+		least.NTP, least.Emergency, least.Keys, least.VLAN, least.Servers, least.Proxies = nil, nil, nil, 0, least.Servers[:1], least.Proxies[:1]
+		if _, err := f.write(least); err != nil {
+			return err
+		}
 		tame, err := f.write(sample("Alice", values, account))
 		if err != nil {
 			return err

@@ -99,7 +99,7 @@ func (s *Server) common(cfg *Config, m MAC, vendor string, here netip.Addr) *Val
 		v.Servers = append(v.Servers, serverOf(text, cfg.Transport))
 	}
 	if len(v.Servers) == 0 { // the address that the phone has reached is ours
-		v.Servers = []Place{{here.Unmap().WithZone("").String(), cmp.Or(cfg.Port, portOf(cfg.Transport))}}
+		v.Servers = []Place{{here.Unmap().WithZone("").String(), cmp.Or(s.port(cfg.Transport), portOf(cfg.Transport))}}
 	}
 	v.Server, v.Proxy, v.Proxies = v.Servers[0], v.Servers[0], v.Servers
 	if cfg.Proxy != "" {

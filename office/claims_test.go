@@ -221,7 +221,7 @@ func TestClaimsOfPhones(t *testing.T) {
 		t.Fatalf("no two tickets on the wire: %d %s %q", word.Status(), word.Reason(), fresh)
 	}
 	epoch := x.redis("GET", "roam:ep:{1001@north.example}")
-	newer := "9007199254740000"
+	newer := fmt.Sprint(time.Now().Add(364 * 24 * time.Hour).UnixMicro())
 	gone := `<?xml version="1.0"?><reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="0" state="partial"><registration aor="sip:1001@north.example" id="r1" state="terminated">` +
 		`<contact id="c1" state="terminated" event="deactivated"><uri>sip:1001@north.example</uri></contact><location xmlns="urn:siproam:location" epoch="` + newer +
 		`" office="west" softswitch="` + x.office("west").Config().URI + `" registrar="` + x.office("west").Config().URI + `"></location></registration></reginfo>`

@@ -148,7 +148,7 @@ func (r *report) outcome(reply any) end {
 	word, _ := got[1].(string)
 	n, err := strconv.ParseUint(word, 10, 64)
 	epoch := roam.Epoch(n)
-	if err != nil || epoch > maxEpoch { // not our script's: somebody has written nonsense there
+	if err != nil || absurd(epoch) { // not our script's: somebody has written nonsense there
 		epoch = 0
 	}
 	now := readLocation(fields(got[2]))

@@ -41,11 +41,20 @@ const channel = "roam:ev"
 // maxEpoch is what Lua and JSON still count exactly.
 const maxEpoch = 1 << 53
 
+// mostAhead is how far an epoch may be ahead of the clock; see location.lua. Half as much again here, for the clocks of readers
+// and of R differ, too.
+const mostAhead = 365 * 24 * time.Hour
+
+// absurd says that no home can have given e.
+func absurd(e roam.Epoch) bool {
+	return e > maxEpoch || e > roam.Epoch(time.Now().Add(mostAhead*3/2).UnixMicro())
+}
+
 // readLocation is what the fields of roam:loc say. What is not ours to understand is the
 // zero Location: a poisoned store leads nowhere, and crashes nothing.
 func readLocation(f map[string]string) roam.Location {
 	epoch, err := strconv.ParseUint(f["epoch"], 10, 64)
-	if err != nil || epoch > maxEpoch {
+	if err != nil || absurd(roam.Epoch(epoch)) {
 		return roam.Location{}
 	}
 	at := roam.Location{Epoch: roam.Epoch(epoch)}

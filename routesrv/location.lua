@@ -4,23 +4,34 @@
 --
 -- It applies what has a higher epoch than any before, or the same epoch and office: a
 -- repetition. All else is refused. Epoch 0 asks for one to be drawn, for a user whose home
--- draws none. No office removes: the record stays, as the word of that epoch.
+-- draws none. No office removes: the record stays, as the word of that epoch. An epoch more
+-- than a year ahead of the clock is no home's: as what stands it is nothing, as what is given
+-- an error. Else who writes one near 2^53 would leave the user's home none above it.
 -- It returns "epoch move" when it applies, or {1, epoch, fields and values} when some of those
 -- stand that were not given; when it refuses {0, the highest epoch, fields and values}.
 local loc, ep, moves = KEYS[1], KEYS[2], KEYS[3]
 local user, epoch, office = ARGV[1], ARGV[2], ARGV[3]
 
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+local most = now + 365 * 86400 * 1000000
+local function sane(e)
+  e = tonumber(e or 0) or 0
+  return e <= most and e or 0
+end
+
 local is = redis.call('HMGET', loc, 'epoch', 'office', 'move', 'sw', 'reg', 'dev', 'since', 'sig')
-local at = tonumber(is[1] or 0) or 0
+local at = sane(is[1])
 local was = is[2] or ''
 local move = tonumber(is[3] or 0) or 0
-local highest = math.max(at, tonumber(redis.call('GET', ep) or 0) or 0)
+local highest = math.max(at, sane(redis.call('GET', ep)))
 
 local n = tonumber(epoch)
 if n == 0 then
-  local t = redis.call('TIME')
-  n = math.max(highest + 1, tonumber(t[1]) * 1000000 + tonumber(t[2]))
+  n = math.max(highest + 1, now)
   epoch = string.format('%.0f', n)
+elseif n > most then
+  return redis.error_reply('AHEAD epoch more than a year ahead of the clock')
 end
 -- With the record gone, or older than roam:ep, nobody can say which office had that epoch.
 if n < highest or (n == highest and at == n and was ~= office) then

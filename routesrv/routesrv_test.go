@@ -233,6 +233,9 @@ func at(epoch roam.Epoch, o roam.OfficeID) roam.Location {
 	return l
 }
 
+// nextYear is an epoch that a home can just have given.
+func nextYear() roam.Epoch { return roam.Epoch(time.Now().Add(mostAhead - 24*time.Hour).UnixMicro()) }
+
 func reportAndLocate(t *testing.T, addr string) {
 	r := newRig(t, addr, "north")
 	if got, err := r.locate(alice); err != nil || got != (roam.Location{}) {
@@ -240,6 +243,7 @@ func reportAndLocate(t *testing.T, addr string) {
 	}
 	signed := at(5, "south")
 	signed.Sig = "home's word"
+	last := nextYear()
 	for i, step := range []struct {
 		what, want roam.Location
 		move       uint64
@@ -252,8 +256,8 @@ func reportAndLocate(t *testing.T, addr string) {
 		{at(8, ""), at(8, ""), 2},           // removed
 		{at(7, "south"), at(8, ""), 2},
 		{at(9, "west"), at(9, "west"), 3},
-		{at(1<<53, "north"), at(1<<53, "north"), 4},
-		{at(1<<53-1, "west"), at(1<<53, "north"), 4},
+		{at(last, "north"), at(last, "north"), 4},
+		{at(last-1, "west"), at(last, "north"), 4},
 	} {
 		want := step.want
 		want.Move = step.move
@@ -282,8 +286,10 @@ func reportAndLocate(t *testing.T, addr string) {
 	if second, err := r.report(visitor, at(0, "west")); err != nil || second.Epoch <= first.Epoch || second.Office != "west" || second.Move != 2 {
 		t.Errorf("drawn: got %+v, %v, want above %d", second, err, first.Epoch)
 	}
-	if _, err := r.report(alice, at(1<<53+1, "west")); err == nil {
-		t.Error("an epoch that Lua cannot count was taken")
+	for _, e := range []roam.Epoch{1<<53 + 1, 1<<53 - 1, last + 48*3600*1e6} { // the first Lua could not even count
+		if _, err := r.report(alice, at(e, "west")); err == nil {
+			t.Errorf("epoch %d, more than a year ahead, was taken", e)
+		}
 	}
 	c := client(t, addr)
 	for key, want := range map[string]time.Duration{locKey(alice): locationTTL, epKey(alice): epochTTL, movesKey(alice): epochTTL} {
@@ -293,7 +299,7 @@ func reportAndLocate(t *testing.T, addr string) {
 	}
 	// The record is gone, its epoch is not: nothing old comes back.
 	c.Del(t.Context(), locKey(alice))
-	if got, err := r.report(alice, at(9, "west")); err != nil || got != at(1<<53, "") {
+	if got, err := r.report(alice, at(9, "west")); err != nil || got != at(last, "") {
 		t.Errorf("after the record's end: got %+v, %v, want only the epoch", got, err)
 	}
 }
@@ -483,6 +489,27 @@ func poison(t *testing.T, addr string) {
 		}
 		if _, err := r.report(u, at(7, "west")); (err != nil) != (i == 3) {
 			t.Errorf("%s: report got %v", u, err)
+		}
+	}
+	// Nobody has an epoch above these; but for that the user's home could never write again.
+	most := uint64(maxEpoch - 1)
+	for u, only := range map[roam.UserID]bool{"e@north.example": true, "f@north.example": false} {
+		c.Set(ctx, epKey(u), most, 0)
+		if c.Del(ctx, locKey(u)); !only {
+			c.HSet(ctx, locKey(u), "epoch", most, "office", "south", "sw", "sip:evil.example", "move", 3)
+			if got, err := r.fresh(u); err != nil || got != (roam.Location{}) {
+				t.Errorf("got %+v, %v, want an epoch that no home has given to lead nowhere", got, err)
+			}
+			if raised, err := raiseScript.Run(ctx, c, []string{locKey(u), epKey(users[1])}, 60).Int(); err != nil || raised != 0 {
+				t.Errorf("raised %d, %v: want an epoch that no home has given to raise nothing", raised, err)
+			}
+		}
+		now := at(roam.Epoch(time.Now().UnixMicro()), "west")
+		if got, err := r.report(u, now); err != nil || got.Epoch != now.Epoch || got.Office != "west" {
+			t.Errorf("got %+v, %v, want home's word taken over an epoch of year 2255", got, err)
+		}
+		if got, err := c.Get(ctx, epKey(u)).Uint64(); err != nil || got != uint64(now.Epoch) {
+			t.Errorf("roam:ep: got %d, %v, want %d", got, err, now.Epoch)
 		}
 	}
 	r.peer("south")

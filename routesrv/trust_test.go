@@ -41,7 +41,7 @@ func onlySigned(t *testing.T, addr string) {
 	put(30, "west", "forged")
 	sees(west, "west")
 	c := client(t, addr)
-	c.HSet(t.Context(), locKey("v@north.example"), "epoch", "9007199254740000", "office", "west", "sw", "sip:evil.example", "ver", "1")
+	c.HSet(t.Context(), locKey("v@north.example"), "epoch", uint64(nextYear()), "office", "west", "sw", "sip:evil.example", "ver", "1")
 	if got, err := trusting.fresh("v@north.example"); err != nil || got.Office != "" || got.Epoch != 0 {
 		t.Errorf("got %+v, %v; want nowhere", got, err)
 	}

@@ -28,7 +28,7 @@ import (
 type Courier interface {
 	Send(ctx context.Context, to roam.OfficeID, cdr []byte, id string) error
 	Receive(ctx context.Context, keep func(id string, from roam.OfficeID, cdr []byte) error) error
-	Acknowledged(ctx context.Context, kept func(ids []string) error) error
+	Acknowledged(ctx context.Context, from []roam.OfficeID, kept func(home roam.OfficeID, ids []string) error) error
 }
 
 // Served says whether a user of ours was at another office at a time, by what we know ourselves; *registrar.Server's. It waits.
@@ -49,6 +49,7 @@ type Ledger struct {
 	served  Served
 
 	switches []roam.OfficeID // of this office, see Softswitches
+	homes    []roam.OfficeID // see Homes
 	log      zerolog.Logger
 	held     func(roam.UserID) bool // see Hold
 
@@ -209,13 +210,22 @@ func (b *Ledger) Run(ctx context.Context) error {
 	if err := b.closeOpen(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("close the calls of the last run: %w", err)
 	}
+	homes := b.homes
+	if err := b.each(ctx, `SELECT DISTINCT home FROM cdr WHERE state = 'sent'`, nil, func(home []byte) error {
+		homes = append(homes, roam.OfficeID(home))
+		return nil
+	}); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("charging records on their way: %w", err)
+	}
 	var all sync.WaitGroup
 	all.Go(func() { b.send(ctx) })
 	all.Go(func() { b.stayAlive(ctx) })
 	all.Go(func() {
 		b.courier.Receive(ctx, func(id string, from roam.OfficeID, cdr []byte) error { return b.keep(ctx, id, from, cdr) })
 	})
-	all.Go(func() { b.courier.Acknowledged(ctx, func(ids []string) error { return b.acknowledged(ctx, ids) }) })
+	all.Go(func() {
+		b.courier.Acknowledged(ctx, homes, func(home roam.OfficeID, ids []string) error { return b.acknowledged(ctx, home, ids) })
+	})
 	all.Wait()
 	last, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

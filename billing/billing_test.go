@@ -30,7 +30,10 @@ func (deaf) Receive(ctx context.Context, _ func(string, roam.OfficeID, []byte) e
 	<-ctx.Done()
 	return nil
 }
-func (deaf) Acknowledged(ctx context.Context, _ func([]string) error) error { <-ctx.Done(); return nil }
+func (deaf) Acknowledged(ctx context.Context, _ []roam.OfficeID, _ func(roam.OfficeID, []string) error) error {
+	<-ctx.Done()
+	return nil
+}
 
 // there is a registrar whose users are at south, and since the beginning of time.
 func there(_ context.Context, user roam.UserID, at roam.OfficeID, when time.Time) (bool, error) {
@@ -351,8 +354,8 @@ func TestCutOff(t *testing.T) {
 	}
 }
 
-// An acknowledgement of an older version does not close a newer one, and closes one that
-// was not yet marked as sent.
+// An acknowledgement of an older version does not close a newer one, nor does one by somebody who is not the user's home; and it
+// closes one that was not yet marked as sent.
 func TestAcknowledgementNamesTheVersion(t *testing.T) {
 	b := open(t, "south", ":memory:", "", nil)
 	ctx := t.Context()
@@ -361,13 +364,16 @@ func TestAcknowledgementNamesTheVersion(t *testing.T) {
 	longer := call("1")
 	longer.End = longer.End.Add(time.Minute)
 	b.write(longer)
-	for _, step := range []struct{ receipt, want string }{{old.receipt(), outbox}, {"1", outbox}, {"", outbox}, {"x y", outbox}} {
-		if err := b.acknowledged(ctx, []string{step.receipt}); err != nil || b.states()[step.want] != 1 {
+	now := rowFor(longer, "south")
+	for _, step := range []struct {
+		home          roam.OfficeID
+		receipt, want string
+	}{{"north", old.receipt(), outbox}, {"north", "1", outbox}, {"north", "", outbox}, {"north", "x y", outbox}, {"west", now.receipt(), outbox}} {
+		if err := b.acknowledged(ctx, step.home, []string{step.receipt}); err != nil || b.states()[step.want] != 1 {
 			t.Errorf("%q: %v, %v, want %s", step.receipt, b.states(), err, step.want)
 		}
 	}
-	now := rowFor(longer, "south")
-	b.acknowledged(ctx, []string{now.receipt()})
+	b.acknowledged(ctx, "north", []string{now.receipt()})
 	if b.states()[kept] != 1 {
 		t.Errorf("%v, want kept", b.states())
 	}

@@ -127,15 +127,20 @@ func markSent(tx store.Tx, gone []row, now time.Time) error {
 	return nil
 }
 
-// acknowledged closes what homes have kept.
-func (b *Ledger) acknowledged(ctx context.Context, receipts []string) error {
+// Homes says who will have to acknowledge records of ours: whoever is not among them is heard a second later, the first time. It
+// is called before Run.
+func (b *Ledger) Homes(ids ...roam.OfficeID) { b.homes = ids }
+
+// acknowledged closes what home has kept of its users' records.
+func (b *Ledger) acknowledged(ctx context.Context, home roam.OfficeID, receipts []string) error {
 	var closed int64
 	now := stamp(time.Now())
 	err := b.change(ctx, true, func(tx store.Tx) error {
 		closed = 0
 		for _, text := range receipts {
 			id, ended := readReceipt(text)
-			n, err := tx.Exec(`UPDATE cdr SET state = 'kept', due = ? WHERE id = ? AND ended = ? AND state IN ('outbox', 'sent')`, now, id, ended)
+			n, err := tx.Exec(`UPDATE cdr SET state = 'kept', due = ? WHERE id = ? AND ended = ? AND home = ? AND state IN ('outbox', 'sent')`,
+				now, id, ended, string(home))
 			if err != nil {
 				return err
 			}

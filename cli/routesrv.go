@@ -118,11 +118,16 @@ func (c *routeServe) serve(ctx context.Context, e *env, s *redirect.Server, stor
 }
 
 type routeACL struct {
-	Office string `arg:"" help:"The office's name; its Redis user is siproam-NAME."`
+	Office string   `arg:"" help:"The office's name; its Redis user is siproam-NAME."`
+	Names  []string `name:"names" help:"What its users are called, which it alone may write: @south.example,+15550002xxx,2xxx; default: it may write all names." placeholder:"PATTERN"`
 }
 
 // Run is kong's.
 func (c *routeACL) Run(e *env) error {
-	_, err := fmt.Fprintln(e.stdout, routesrv.ACL(c.Office))
+	line, err := routesrv.ACL(c.Office, c.Names...)
+	if err != nil {
+		return misuse("%v", err)
+	}
+	_, err = fmt.Fprintln(e.stdout, line)
 	return err
 }

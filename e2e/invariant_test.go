@@ -212,7 +212,11 @@ func (c *cell) idle() error {
 				}
 			}
 		}
-		for _, key := range []string{"roam:cdr:{" + o + "}", "roam:cdrack:{" + o + "}"} {
+		keys := []string{"roam:cdr:{" + o + "}"}
+		for home := range labOrder {
+			keys = append(keys, "roam:cdrack:{"+o+"}:"+home)
+		}
+		for _, key := range keys {
 			n, err := c.w.redis("XLEN " + key)
 			if err == nil && n != "0" {
 				err = fmt.Errorf("%s holds %s", key, n)

@@ -61,6 +61,16 @@ func card(cfg Config) roam.Card {
 	return c
 }
 
+// partners is the offices that we have an agreement with and that are siproam.
+func (c *Config) partners() (all []roam.OfficeID) {
+	for i := range c.Partners {
+		if c.Partners[i].Foreign == nil {
+			all = append(all, c.Partners[i].Office)
+		}
+	}
+	return all
+}
+
 func transportConfig(cfg Config, p *partners, boot uint64) (transport.Config, error) {
 	tc := transport.Config{
 		Listen: cfg.Listen, Foreign: foreignListeners(&cfg), PartnerListen: cfg.PartnerListen, PartnerTLS: p.tls(), PhoneTLS: p.phones(), Advertise: cfg.Advertise,

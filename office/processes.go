@@ -56,7 +56,7 @@ func (c *Config) self() Process {
 func (c *Config) node(file string) string {
 	switch {
 	case !c.split():
-		return file
+		return string(c.Office) + ":" + file // by which Redis tells whose it is to write
 	case c.has("registrar"):
 		return string(c.Office)
 	}

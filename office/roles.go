@@ -39,6 +39,7 @@ func (o *Office) allInOne(cfg Config, names []string, card roam.Card) (err error
 		return err
 	}
 	o.reg.OnStarted(o.ledger.Again)
+	o.ledger.Homes(cfg.partners()...)
 	o.ledger.Hold(o.reg.Provisional)
 	o.layer.OnClosed(o.reg.Closed)
 	o.reg.OnBound(o.bound)
@@ -102,6 +103,7 @@ func (o *Office) switchAlone(cfg Config, names []string) (err error) {
 	if o.near, err = edge.NewNear(nc, o.loop, o.layer, o.file, o.sw, o.metrics, o.log); err != nil {
 		return err
 	}
+	o.ledger.Homes(append(cfg.partners(), cfg.Office)...)
 	o.ledger.Hold(o.near.Provisional)
 	o.near.OnStarted(o.ledger.Again)
 	o.routes.Probe(o.near.Answers)

@@ -3,6 +3,7 @@ package routesrv
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,7 @@ func (s *Store) Send(ctx context.Context, to roam.OfficeID, cdr []byte, id strin
 	if !s.Up() {
 		return roam.StoreAway
 	}
+	s.heed(to)
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return s.refuse(s.client.XAdd(ctx, &redis.XAddArgs{Stream: cdrKey(to), MaxLen: recordsKept, Approx: true,
@@ -129,8 +131,9 @@ func (s *Store) acknowledge(ctx context.Context, key, entry string, to roam.Offi
 	defer cancel()
 	pipe := s.client.Pipeline()
 	if id != "" && to != "" {
-		pipe.XAdd(ctx, &redis.XAddArgs{Stream: ackKey(to), MaxLen: acksKept, Approx: true, Values: []any{"id", id, "home", string(s.here.Office)}})
-		pipe.Expire(ctx, ackKey(to), officeTTL)
+		ack := ackKey(to, s.here.Office)
+		pipe.XAdd(ctx, &redis.XAddArgs{Stream: ack, MaxLen: acksKept, Approx: true, Values: []any{"id", id}})
+		pipe.Expire(ctx, ack, officeTTL)
 		if _, err := pipe.Exec(ctx); err != nil {
 			return err
 		}
@@ -141,32 +144,66 @@ func (s *Store) acknowledge(ctx context.Context, key, entry string, to roam.Offi
 	return err
 }
 
-// Acknowledged gives the ids that their homes have kept, until ctx ends. They leave R when
-// kept returns nil.
-func (s *Store) Acknowledged(ctx context.Context, kept func(ids []string) error) error {
-	key := ackKey(roam.OfficeID(s.sender))
+// Acknowledged gives the ids that each home has kept, until ctx ends. They leave R when kept returns nil. from is whose word may
+// be waiting; whom something is sent to is listened to from then on.
+func (s *Store) Acknowledged(ctx context.Context, from []roam.OfficeID, kept func(home roam.OfficeID, ids []string) error) error {
+	s.heed(from...)
 	return s.patiently(ctx, func() error {
 		for ctx.Err() == nil {
-			got, err := s.client.XRead(ctx, &redis.XReadArgs{Streams: []string{key, "0"}, Count: batch, Block: blockFor}).Result()
-			if errors.Is(err, redis.Nil) || err == nil && len(got) == 0 {
+			homes := s.heeded()
+			if len(homes) == 0 {
+				select {
+				case <-ctx.Done():
+				case <-time.After(blockFor / 10):
+				}
 				continue
-			} else if err != nil {
+			}
+			streams := make([]string, 2*len(homes))
+			for i, home := range homes {
+				streams[i], streams[len(homes)+i] = ackKey(roam.OfficeID(s.sender), home), "0"
+			}
+			got, err := s.client.XRead(ctx, &redis.XReadArgs{Streams: streams, Count: batch, Block: blockFor}).Result()
+			if err != nil && !errors.Is(err, redis.Nil) {
 				return err
 			}
-			var ids, entries []string
-			for _, m := range got[0].Messages {
-				id, _ := m.Values["id"].(string)
-				ids, entries = append(ids, id), append(entries, m.ID)
-			}
-			if err := kept(ids); err != nil {
-				return err
-			}
-			if err := s.client.XDel(ctx, key, entries...).Err(); err != nil {
-				return err
+			for _, stream := range got {
+				if err := s.hear(ctx, homes[slices.Index(streams, stream.Stream)], stream, kept); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	})
+}
+
+// hear is what one home says that it has kept.
+func (s *Store) hear(ctx context.Context, home roam.OfficeID, from redis.XStream, kept func(roam.OfficeID, []string) error) error {
+	var ids, entries []string
+	for _, m := range from.Messages {
+		id, _ := m.Values["id"].(string)
+		ids, entries = append(ids, id), append(entries, m.ID)
+	}
+	if err := kept(home, ids); err != nil {
+		return err
+	}
+	return s.client.XDel(ctx, from.Stream, entries...).Err()
+}
+
+// heed has what homes acknowledge listened to.
+func (s *Store) heed(homes ...roam.OfficeID) {
+	s.acks.Lock()
+	defer s.acks.Unlock()
+	for _, home := range homes {
+		if !slices.Contains(s.acks.homes, home) {
+			s.acks.homes = append(s.acks.homes, home)
+		}
+	}
+}
+
+func (s *Store) heeded() []roam.OfficeID {
+	s.acks.Lock()
+	defer s.acks.Unlock()
+	return slices.Clone(s.acks.homes)
 }
 
 // patiently repeats work, which waits for R, until ctx ends; after an error with a pause,

@@ -33,7 +33,9 @@ func extKey(short string) string       { return "roam:ext:{" + short + "}" }
 func officeKey(o roam.OfficeID) string { return "roam:office:{" + string(o) + "}" }
 func swKey(node string) string         { return "roam:sw:{" + node + "}" }
 func cdrKey(home roam.OfficeID) string { return "roam:cdr:{" + string(home) + "}" }
-func ackKey(o roam.OfficeID) string    { return "roam:cdrack:{" + string(o) + "}" }
+
+// ackKey is where home says to the office, or softswitch, what it has kept of its records. It is home's alone to write.
+func ackKey(o, home roam.OfficeID) string { return "roam:cdrack:{" + string(o) + "}:" + string(home) }
 
 // channel says which location changed: "user epoch office".
 const channel = "roam:ev"

@@ -114,7 +114,7 @@ func whatWasLostIsMended(t *testing.T, addr string) {
 		t.Errorf("lost: got %+v, %v, want the remembered place, stale", got, err)
 	}
 	r.eventually("mended", func() bool {
-		return c.Exists(ctx, idKey("+15550001001"), officeKey("north"), swKey("node-north"), locKey(user(0)), locKey(user(249)), epKey(user(249))).Val() == 6
+		return c.Exists(ctx, idKey("+15550001001"), officeKey("north"), swKey("north:1"), locKey(user(0)), locKey(user(249)), epKey(user(249))).Val() == 6
 	})
 	if got, err := r.fresh(user(7)); err != nil || got.Office != "south" || got.Stale {
 		t.Errorf("mended: got %+v, %v, want the place", got, err)
@@ -306,7 +306,7 @@ func snapshotRestores(t *testing.T, addr string) {
 	if got := d.Get(ctx, "text").Val(); got != "a\r\nb\x00" {
 		t.Errorf("got %q", got)
 	}
-	if n := d.Exists(ctx, "short", swKey("node-north")).Val(); n != 0 {
+	if n := d.Exists(ctx, "short", swKey("north:1")).Val(); n != 0 {
 		t.Errorf("%d short-lived keys came back", n)
 	}
 	if got, want := d.XRange(ctx, movesKey(alice), "-", "+").Val(), c.XRange(ctx, movesKey(alice), "-", "+").Val(); len(got) != 1 || fmt.Sprint(got) != fmt.Sprint(want) {

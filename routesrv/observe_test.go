@@ -23,7 +23,7 @@ func observes(t *testing.T, addr string) {
 		t.Fatal(err)
 	}
 	l := loop.New(64, 16)
-	s, err := New(Config{Redis: "redis://" + addr}, l, roam.Card{}, "", 0, &metric.Set{}, zerolog.Nop())
+	s, err := New(as(t, addr, "south"), l, roam.Card{}, "", 0, &metric.Set{}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

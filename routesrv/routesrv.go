@@ -100,6 +100,11 @@ type Store struct {
 		again      bool // not the first subscription
 	}
 
+	acks struct {
+		sync.Mutex // guards homes
+		homes      []roam.OfficeID
+	}
+
 	trusts func(user roam.UserID, at roam.Location, done func(bool)) // nil: R is trusted
 
 	lookups, stale *metric.Counter

@@ -2,7 +2,9 @@ package routesrv
 
 import (
 	"context"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,9 +88,25 @@ func background(t *testing.T, run func(context.Context) error) (stop func()) {
 
 // client is a bare client, for looking at the keys.
 func client(t *testing.T, addr string) *redis.Client {
-	c := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
+	c := redis.NewClient(&redis.Options{Addr: addr[strings.Index(addr, "@")+1:], DisableIdentity: true})
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// secret is the password of each office's user, where the store at addr has one: "siproam-OFFICE@127.0.0.1:6399".
+const secret = "secret"
+
+// as is the store at addr for an office.
+func as(t *testing.T, addr string, o roam.OfficeID) Config {
+	t.Helper()
+	cfg := Config{Redis: "redis://" + strings.ReplaceAll(addr, "OFFICE", string(o))}
+	if strings.Contains(addr, "@") {
+		cfg.PasswordFile = filepath.Join(t.TempDir(), "redis.password")
+		if err := os.WriteFile(cfg.PasswordFile, []byte(secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cfg
 }
 
 // rig is one office's Store with its loop, and questions that wait.
@@ -108,14 +126,14 @@ func card(o roam.OfficeID) roam.Card {
 
 func newRig(t *testing.T, addr string, o roam.OfficeID, before ...func(*rig)) *rig {
 	t.Helper()
-	return newRigWith(t, Config{Redis: "redis://" + addr}, o, before...)
+	return newRigWith(t, as(t, addr, o), o, before...)
 }
 
 // newRigWith has before done to the rig before it runs.
 func newRigWith(t *testing.T, cfg Config, o roam.OfficeID, before ...func(*rig)) *rig {
 	t.Helper()
 	l, m := loop.New(4096, 64), &metric.Set{}
-	s, err := New(cfg, l, card(o), "node-"+string(o), 1, m, zerolog.Nop())
+	s, err := New(cfg, l, card(o), string(o)+":1", 1, m, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -435,7 +453,7 @@ func peers(t *testing.T, addr string) {
 	a.report(alice, at(1, "south"))
 	b.stop()
 	c := client(t, addr)
-	if n := c.Exists(t.Context(), swKey("node-south")).Val(); n != 0 {
+	if n := c.Exists(t.Context(), swKey("south:1")).Val(); n != 0 {
 		t.Error("the sign of life stayed after the end")
 	}
 	again := func() { a.on(func() { o, _ := a.offices.get("south"); o.until = time.Time{} }) }
@@ -458,7 +476,7 @@ func peers(t *testing.T, addr string) {
 	}
 	// A second softswitch of that office lives: it can be reached, but not at the old place.
 	c.HSet(t.Context(), swKey("other"), "uri", "sip:two.south.example", "office", "south")
-	c.HSet(t.Context(), officeKey("south"), "softswitches", "node-south="+want.Switch+" other=sip:two.south.example")
+	c.HSet(t.Context(), officeKey("south"), "softswitches", "south:1="+want.Switch+" other=sip:two.south.example")
 	again()
 	if got, err := a.peer("south"); err != nil || !got.Alive || got.Switch != "sip:two.south.example" {
 		t.Errorf("two: got %+v, %v, want the living one", got, err)
@@ -468,7 +486,7 @@ func peers(t *testing.T, addr string) {
 	}
 	// South is back: it takes its place beside the other one.
 	newRig(t, addr, "south")
-	if got := c.HGet(t.Context(), officeKey("south"), "softswitches").Val(); got != "other=sip:two.south.example node-south="+want.Switch {
+	if got := c.HGet(t.Context(), officeKey("south"), "softswitches").Val(); got != "other=sip:two.south.example south:1="+want.Switch {
 		t.Errorf("softswitches %q", got)
 	}
 }

@@ -22,7 +22,7 @@ func process(t *testing.T, addr string, n int) *rig {
 	if n > 0 {
 		node, c.Switch = fmt.Sprintf("north/%d", n), fmt.Sprintf("sip:sw%d.north.example:5067;transport=tls", n)
 	}
-	s, err := New(Config{Redis: "redis://" + addr}, l, c, node, 1, m, zerolog.Nop())
+	s, err := New(as(t, addr, "north"), l, c, node, 1, m, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,10 @@ func courierOfSeveral(t *testing.T, addr string) {
 	kept, acked := make(chan string, 10), make(chan string, 10)
 	go home.Receive(ctx, func(id string, from roam.OfficeID, _ []byte) error { kept <- id + " of " + string(from); return nil })
 	for _, r := range []*rig{one, two} {
-		go r.Acknowledged(ctx, func(ids []string) error { acked <- r.node + " hears of " + strings.Join(ids, ","); return nil })
+		go r.Acknowledged(ctx, []roam.OfficeID{"north"}, func(_ roam.OfficeID, ids []string) error {
+			acked <- r.node + " hears of " + strings.Join(ids, ",")
+			return nil
+		})
 	}
 	for _, r := range []*rig{one, two} {
 		if err := r.Send(ctx, "north", []byte("{}"), "record of "+r.node); err != nil {

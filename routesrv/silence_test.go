@@ -99,11 +99,11 @@ func TestWipedStoreIsNoWitness(t *testing.T) {
 	newRig(t, addr, "south")
 	r.alive()
 	r.since.Store(time.Now().Add(-signOfLife - time.Second).UnixNano())
-	c.Del(t.Context(), swKey("node-north"), swKey("node-south"))
+	c.Del(t.Context(), swKey("north:1"), swKey("south:1"))
 	if !r.alive() || asked.Load() != 0 {
 		t.Errorf("asked %d times, want south alive and not even asked", asked.Load())
 	}
-	r.eventually("our sign of life is back", func() bool { return c.Exists(t.Context(), swKey("node-north")).Val() == 1 })
+	r.eventually("our sign of life is back", func() bool { return c.Exists(t.Context(), swKey("north:1")).Val() == 1 })
 	if since := time.Since(time.Unix(0, r.since.Load())); since > renewEvery {
 		t.Errorf("R is a witness after %v, want it to begin anew", since)
 	}

@@ -93,14 +93,3 @@ func clean(b []byte, most int, may func(byte) bool) string {
 	}
 	return t.String()
 }
-
-// spot is where a phone is, for whom its address is not enough: the port of its switch, else the subnet's site, else the subnet.
-func (s *Server) spot(l *lease.Lease) string {
-	if l.Port != "" {
-		return l.Port
-	}
-	if n := s.holding(l.Addr); n != nil && n.Site != "" {
-		return n.Site
-	}
-	return l.Subnet.String()
-}

@@ -226,7 +226,11 @@ func (s *Server) At(ip netip.Addr) (roam.Lease, bool) {
 	if !found || l.State != lease.Bound {
 		return roam.Lease{}, false
 	}
-	return roam.Lease{MAC: l.MAC, Plugged: l.Plugged, Port: s.spot(&l)}, true
+	one := roam.Lease{MAC: l.MAC, Plugged: l.Plugged, Port: l.Port, Subnet: l.Subnet, Since: l.Since, Until: l.Until, Host: l.Host, Vendor: l.Vendor}
+	if n := s.holding(l.Addr); n != nil {
+		one.Site = n.Site
+	}
+	return one, true
 }
 
 // Leases is every address that somebody has, was offered or had, by address.

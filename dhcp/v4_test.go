@@ -63,7 +63,7 @@ func TestExchange(t *testing.T) {
 			t.Error("got option 160, which was not asked for (RFC 2132 9.8)")
 		}
 		got, found := l.s.At(at("10.2.0.100"))
-		if !found || got.MAC != "00:15:65:01:02:01" || got.Port != "10.2.0.0/24" || time.Since(got.Plugged) > time.Second {
+		if !found || got.MAC != "00:15:65:01:02:01" || got.Port != "" || got.Subnet.String() != "10.2.0.0/24" || time.Since(got.Plugged) > time.Second {
 			t.Errorf("got %+v, %v", got, found)
 		}
 	})
@@ -234,14 +234,14 @@ func TestRelay(t *testing.T) {
 	for _, c := range []struct {
 		name, giaddr     string
 		agent            []byte
-		ip, server, port string
+		ip, server, port string // where it stands
 	}{
-		{"giaddr alone", "10.3.0.1", nil, "10.3.0.100", "10.2.0.1", "1 Long Street"},
+		{"giaddr alone", "10.3.0.1", nil, "10.3.0.100", "10.2.0.1", ""},
 		{"circuit", "10.3.0.1", circuit, "10.3.0.100", "10.2.0.1", "gi/7/dead"},
 		{"link selection", "10.3.0.1", append([]byte{5, 4, 10, 4, 0, 0}, circuit...), "10.4.0.100", "10.2.0.1", "gi/7/dead"},
-		{"server override", "10.3.0.1", []byte{11, 4, 10, 3, 0, 1}, "10.3.0.100", "10.3.0.1", "1 Long Street"},
+		{"server override", "10.3.0.1", []byte{11, 4, 10, 3, 0, 1}, "10.3.0.100", "10.3.0.1", ""},
 		{"no subnet", "10.9.0.1", circuit, "", "", ""},
-		{"a sub-option over the end means nothing", "10.3.0.1", []byte{5, 200, 10, 4}, "10.3.0.100", "10.2.0.1", "1 Long Street"},
+		{"a sub-option over the end means nothing", "10.3.0.1", []byte{5, 200, 10, 4}, "10.3.0.100", "10.2.0.1", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inLab(t, remote(), func(l *lab) {
@@ -270,8 +270,8 @@ func TestRelay(t *testing.T) {
 				if a, r := l.answered(); a.MessageType() != tAck || r.To.String() != c.giaddr+":67" || r.Source != at("10.2.0.1") {
 					t.Errorf("got %v to %v from %v", a.MessageType(), r.To, r.Source)
 				}
-				if got, _ := l.s.At(at(c.ip)); got.Port != c.port {
-					t.Errorf("got the port %q, want %q", got.Port, c.port)
+				if got, _ := l.s.At(at(c.ip)); got.Port != c.port || got.Subnet.Contains(at("10.3.0.1")) != (got.Site == "1 Long Street") {
+					t.Errorf("got the port %q at %q, want %q", got.Port, got.Site, c.port)
 				}
 				by(l.of(1, tRequest, append(with, wish("10.77.0.1"))...)) // INIT-REBOOT from elsewhere
 				if n, r := l.answered(); n.MessageType() != tNak || !n.IsBroadcast() || r.To.String() != c.giaddr+":67" {

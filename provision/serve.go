@@ -182,7 +182,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 
 // settings is what a gets.
 func (s *Server) settings(ctx context.Context, a *asked) (g grant, text []byte, no *refusal) {
-	ctx, cancel := context.WithTimeout(ctx, decideFor)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), decideFor) // some phones close their side when they have asked
 	defer cancel()
 	if g, no = s.admit(ctx, a); no != nil {
 		return g, nil, no

@@ -77,7 +77,7 @@ func (l leases) At(_ context.Context, a netip.Addr) (roam.Lease, bool, error) {
 
 // world is a server with its neighbours.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	server *Server
 	cfg    Config
 	reg    *registrar
@@ -104,7 +104,7 @@ func (w *world) logged() string {
 }
 
 // newWorld starts a server whose configuration change has changed.
-func newWorld(t *testing.T, change func(*Config)) *world {
+func newWorld(t testing.TB, change func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t, cfg: DefaultConfig(), leases: leases{desk: yealink.Colons()}, path: filepath.Join(t.TempDir(), "office.db"), now: time.Date(2026, 11, 25, 9, 0, 0, 0, time.UTC),
 		reg: &registrar{users: map[string]Account{"2001@south.example": {User: "2001@south.example", Name: "Alice", Number: "+15550002001", Short: "2001"},

@@ -31,6 +31,7 @@ type commands struct {
 	Demo        demo         `cmd:"" help:"Show a roaming number with built-in phones, 20 seconds, nothing needed."`
 	Serve       serve        `cmd:"" help:"Run one office."`
 	RouteSrv    routeService `cmd:"" name:"routesrv" help:"The routing service by itself: a SIP redirect server, an HTTP view, or the embedded store for a network."`
+	Key         key          `cmd:"" help:"Print the public key by which others check what an office says of its users."`
 	Init        initialise   `cmd:"" help:"Print a commented office.yaml."`
 	Check       check        `cmd:"" help:"Find every mistake of an office.yaml, with its line."`
 	User        users        `cmd:"" help:"Manage the accounts of a running office."`

@@ -2,18 +2,21 @@ package cli
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/siproam/siproam/office"
 	"github.com/siproam/siproam/redirect"
+	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/routesrv"
 	"github.com/siproam/siproam/web"
 )
@@ -35,6 +38,7 @@ type routeServe struct {
 	Listen       []string       `help:"SIP listeners." default:"udp:127.0.0.1:5070,tcp:127.0.0.1:5070" placeholder:"TRANSPORT:ADDRESS:PORT"`
 	Allow        []netip.Prefix `help:"Networks whose questions are answered; default: this machine." placeholder:"NETWORK"`
 	HTTP         string         `help:"Address of the pages and of /users/NAME, /offices; no login, so keep it on loopback." default:"127.0.0.1:8081" placeholder:"HOST:PORT"`
+	Keys         string         `help:"File of the offices' keys, as 'siproam key' prints them: a location that home has not signed counts for nothing, and callers are sent to home." type:"path" placeholder:"FILE"`
 	Level        string         `help:"debug, info, warn or error." default:"info"`
 }
 
@@ -45,6 +49,11 @@ func (c *routeServe) Run(e *env) error {
 		return misuse("%v", err)
 	}
 	cfg := redirect.Config{Listen: c.Listen, Allow: c.Allow, Routes: routesrv.Config{Redis: c.Redis, PasswordFile: c.PasswordFile, Insecure: c.Insecure}}
+	if c.Keys != "" {
+		if cfg.Keys, err = redirect.ReadKeys(c.Keys); err != nil {
+			return misuse("%v", err)
+		}
+	}
 	var store *routesrv.Embedded
 	switch {
 	case c.Embedded != "":
@@ -115,6 +124,21 @@ func (c *routeServe) serve(ctx context.Context, e *env, s *redirect.Server, stor
 		err = why
 	}
 	return err
+}
+
+type key struct{ target }
+
+// Run is kong's.
+func (c *key) Run(e *env) error {
+	var keys []roam.OfficeKey
+	if err := c.ask(e, "GET", "/key", c.query(), nil, &keys); err != nil {
+		return err
+	}
+	return e.show(keys, func(t *tabwriter.Writer) {
+		for _, k := range keys {
+			fmt.Fprintf(t, "%s %s %s\n", k.Office, strings.Join(k.Domains, ","), base64.RawURLEncoding.EncodeToString(k.Public))
+		}
+	})
 }
 
 type routeACL struct {

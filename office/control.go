@@ -143,6 +143,7 @@ func (h *House) routes() *http.ServeMux {
 	on("GET /explain", func(ctx context.Context, a asked) (any, error) {
 		return named(a, func(name string) (any, error) { return h.Explain(ctx, name, a.get("from"), a.only) })
 	})
+	on("GET /key", func(ctx context.Context, a asked) (any, error) { return h.Keys(ctx, a.only) })
 	on("GET /moves", func(ctx context.Context, a asked) (any, error) {
 		return named(a, func(name string) (any, error) {
 			w, err := h.Where(ctx, name, a.only)

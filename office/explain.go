@@ -299,6 +299,21 @@ func (h *House) Release(ctx context.Context, name, only string) (all []Released,
 	return all, nil
 }
 
+// Keys is what checks the signatures of the offices whose registrar runs here.
+func (h *House) Keys(ctx context.Context, only string) (keys []roam.OfficeKey, err error) {
+	for _, o := range h.chosen(only) {
+		if o.reg == nil {
+			continue
+		}
+		k, err := o.reg.Key(ctx)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
 // Resync has the routing store compared with what the offices of this process hold of their users.
 func (h *House) Resync(only string) map[string]string {
 	said := map[string]string{}

@@ -34,6 +34,7 @@ type Config struct {
 	Listen []string       // SIP: "udp:127.0.0.1:5070", "tcp:[::]:5070"
 	Allow  []netip.Prefix // whose questions are answered; none: this machine only
 	Routes routesrv.Config
+	Keys   []roam.OfficeKey // of all offices; none: the routing store is trusted. Else what home has not signed sends the caller to home
 }
 
 // Server answers where users are.
@@ -65,6 +66,9 @@ func New(cfg Config, log zerolog.Logger) (*Server, error) {
 	var err error
 	if s.routes, err = routesrv.New(cfg.Routes, s.loop, roam.Card{}, "", 0, s.metrics, log); err != nil {
 		return nil, err
+	}
+	if len(cfg.Keys) > 0 {
+		s.routes.Trusting(s.trusts)
 	}
 	s.answers = s.metrics.Counter("redirects_total", "Questions for where a user is, by the answer's code.", "code")
 	s.mux = transaction.NewMux()
@@ -222,7 +226,14 @@ func (s *Server) whereIs(names []sip.AOR, done func(Place, error)) {
 			return
 		}
 		s.routes.Locate(user, false, func(at roam.Location, err error) {
-			done(Place{User: user, Home: home, Location: at, Suspect: at.Suspect, Stale: at.Stale}, err)
+			place := func(at roam.Location) {
+				done(Place{User: user, Home: home, Location: at, Suspect: at.Suspect, Stale: at.Stale}, err)
+			}
+			if err == nil && at.Office == "" && len(s.cfg.Keys) > 0 {
+				s.home(user, place)
+				return
+			}
+			place(at)
 		})
 	})
 }

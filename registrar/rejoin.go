@@ -244,7 +244,7 @@ func (s *Server) Ahead(user roam.UserID, now roam.Location) {
 	if u == nil || now.Epoch <= u.home.Location.Epoch {
 		return
 	}
-	if s.cfg.Signed && !seal.Attested(s.signer.Public(), locationKind, attested(user, &now), now.Sig) {
+	if s.cfg.Signed && !seal.Attested(s.signer.Public(), roam.LocationSeal, now.Attested(user), now.Sig) {
 		s.step(u, control.Reported{Location: now}) // no word of ours, and nobody else's counts
 		return
 	}

@@ -1,8 +1,8 @@
 package registrar
 
 import (
+	"context"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,30 +15,19 @@ import (
 // write the routing store cannot say that a user is where home did not say. Who reads it checks that where the store is not
 // trusted (routes.trust: signed), with the key that home's card has, which came from home itself over TLS.
 
-const locationKind = 'l'
-
 // renewKey is how long after home gave its card a signature that is not its key's is not worth another question.
 const renewKey = time.Minute
 
-// attested is what the signature of a location covers.
-func attested(user roam.UserID, at *roam.Location) []byte {
-	b := make([]byte, 0, 160)
-	for _, word := range [...]string{string(user), string(at.Office), at.Switch, at.Registrar} {
-		b = append(append(b, word...), 0)
-	}
-	return strconv.AppendUint(b, uint64(at.Epoch), 10)
-}
-
 // signLocation is control.Office.Sign.
 func (s *Server) signLocation(user roam.UserID, at *roam.Location) string {
-	return s.signer.Attest(locationKind, attested(user, at))
+	return s.signer.Attest(roam.LocationSeal, at.Attested(user))
 }
 
 // Trusts says whether the user's home has said that he is there: at is what the routing store holds. done may come at once.
 func (s *Server) Trusts(user roam.UserID, at roam.Location, done func(ok bool)) {
-	about := attested(user, &at)
+	about := at.Attested(user)
 	if u := s.users[user]; u != nil {
-		done(at.Epoch >= u.home.Location.Epoch && seal.Attested(s.signer.Public(), locationKind, about, at.Sig))
+		done(at.Epoch >= u.home.Location.Epoch && seal.Attested(s.signer.Public(), roam.LocationSeal, about, at.Sig))
 		return
 	}
 	if at.Sig == "" {
@@ -52,7 +41,7 @@ func (s *Server) Trusts(user roam.UserID, at roam.Location, done func(ok bool)) 
 		}
 		c := s.cards[home] // kept over restarts: a home that is dead still vouches for where its users are
 		switch known := c != nil && len(c.card.Key) > 0; {
-		case known && seal.Attested(c.card.Key, locationKind, about, at.Sig):
+		case known && seal.Attested(c.card.Key, roam.LocationSeal, about, at.Sig):
 			done(true)
 			return
 		case known && c.known && s.loop.Now().Sub(c.at) < renewKey:
@@ -62,7 +51,7 @@ func (s *Server) Trusts(user roam.UserID, at roam.Location, done func(ok bool)) 
 			c.known = false // it may have a new key
 		}
 		s.card(home, func(card roam.Card, err error) {
-			done(err == nil && seal.Attested(card.Key, locationKind, about, at.Sig))
+			done(err == nil && seal.Attested(card.Key, roam.LocationSeal, about, at.Sig))
 		})
 	})
 }
@@ -116,4 +105,13 @@ func (s *Server) owners(domain string) (all []roam.OfficeID) {
 		}
 	}
 	return all
+}
+
+// Key is what checks our signatures, for those who have no office card of ours. It waits.
+func (s *Server) Key(ctx context.Context) (k roam.OfficeKey, err error) {
+	err = s.onLoop(ctx, func() error {
+		k = roam.OfficeKey{Office: s.cfg.Card.Office, Domains: slices.Clone(s.cfg.Card.Domains), Public: s.signer.Public()}
+		return nil
+	})
+	return k, err
 }

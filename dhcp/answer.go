@@ -40,7 +40,6 @@ func pieces(n int) int {
 // The addresses of the header.
 func (a *answer) ciaddr(ip netip.Addr) { a.field(12, ip) }
 func (a *answer) yiaddr(ip netip.Addr) { a.field(16, ip) }
-func (a *answer) siaddr(ip netip.Addr) { a.field(20, ip) }
 
 func (a *answer) field(at int, ip netip.Addr) {
 	if ip.Is4() {

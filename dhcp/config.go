@@ -130,9 +130,6 @@ func (r Range) MarshalText() ([]byte, error) {
 	return []byte(r.First.String() + "-" + r.Last.String()), nil
 }
 
-// has says that ip is one of them.
-func (r Range) has(ip netip.Addr) bool { return r.First.Compare(ip) <= 0 && ip.Compare(r.Last) <= 0 }
-
 // lastOf is the last address of p.
 func lastOf(p netip.Prefix) netip.Addr {
 	b := p.Addr().AsSlice()

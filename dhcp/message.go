@@ -78,10 +78,9 @@ const cookie = 0x63825363
 
 // The reasons why a message is dropped.
 var (
-	errShort   = errors.New("short")     // no room for a header, or an option runs over the end
-	errForeign = errors.New("no dhcp")   // BOOTP, or not even that
-	errOption  = errors.New("option")    // an option that decides something has the wrong length
-	errAgent   = errors.New("option 82") // not by way of a relay (RFC 3046 2.1)
+	errShort   = errors.New("short")   // no room for a header, or an option runs over the end
+	errForeign = errors.New("no dhcp") // BOOTP, or not even that
+	errOption  = errors.New("option")  // an option that decides something has the wrong length
 )
 
 // message is an index over the octets of one message (RFC 2131 2), which it does not own. The zero value is ready for
@@ -197,7 +196,6 @@ func (m *message) hardware() []byte   { return m.raw[28 : 28+int(m.raw[2])] }
 func (m *message) xid() []byte        { return m.raw[4:8] }
 func (m *message) broadcast() bool    { return binary.BigEndian.Uint16(m.raw[10:])&broadcastFlag != 0 }
 func (m *message) ciaddr() netip.Addr { return field(m.raw[12:16]) }
-func (m *message) yiaddr() netip.Addr { return field(m.raw[16:20]) }
 func (m *message) giaddr() netip.Addr { return field(m.raw[24:28]) }
 
 func field(b []byte) netip.Addr {

@@ -35,12 +35,12 @@ func (l *lab) counts(family string) map[string]uint64 {
 func TestRestart(t *testing.T) {
 	inLab(t, office(), func(l *lab) {
 		first, second := l.dora(1), l.dora(2, generic(61, 0, 0xff, 0x80), dhcpv4.WithOption(dhcpv4.OptHostName("lobby\x00\x1b[2J\n\xff phone")), generic(60, []byte("Yea\nlink")...))
-		before, _ := l.s.table.At(at(second))
+		before := l.lease(second)
 		l.restart(l.s.cfg)
 		if got := l.dora(3); got == first || got == second {
 			t.Errorf("got %v, which is another's", got)
 		}
-		after, _ := l.s.table.At(at(second))
+		after := l.lease(second)
 		if after.Host != "lobby2Jphone" || after.Vendor != "Yealink" || after.Client != "\x00\xff\x80" || after.MAC != before.MAC || !after.Until.Equal(before.Until) {
 			t.Errorf("got %+v, want %+v", after, before)
 		}
@@ -65,11 +65,11 @@ func TestNotStored(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		ended.Run(ctx) // and then writes no more
-		l.s.book.file = ended
+		l.on(func() { l.s.book.file = ended })
 		l.send(l.of(1, tRequest, wish("10.2.0.100"), server("10.2.0.1")))
 		l.silent()
-		if !strings.Contains(l.log.String(), "dhcp.store") {
-			t.Errorf("got no word of it in\n%s", l.log.String())
+		if !strings.Contains(l.said(), "dhcp.store") {
+			t.Errorf("got no word of it in\n%s", l.said())
 		}
 	})
 }
@@ -91,10 +91,10 @@ func TestOtherServer(t *testing.T) {
 		if got := l.counts("dhcp_messages_total"); got["request other_server"] != 3 || got["discover ok"] != 1 {
 			t.Errorf("got %v", got)
 		}
-		if got := strings.Count(l.log.String(), "dhcp.other"); got != 2 {
+		if got := strings.Count(l.said(), "dhcp.other"); got != 2 {
 			t.Errorf("got %d lines, want one for each server", got)
 		}
-		if got, _ := l.s.table.At(at("10.2.0.100")); got.State != lease.Free {
+		if got := l.lease("10.2.0.100"); got.State != lease.Free {
 			t.Errorf("got %v, want the offer withdrawn (RFC 2131 3.1, 4)", got.State)
 		}
 	})
@@ -114,16 +114,15 @@ func TestBeside(t *testing.T) {
 			l := newLab(t, cfg)
 			l.others = []wire.Other{{Interface: "eth0", ID: at("10.2.0.250"), MAC: wire.MAC{2, 9}}}
 			l.start(cfg)
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
-			err := l.s.Run(ctx)
+			time.Sleep(time.Minute)
+			l.stop()
+			err := l.ran
 			if !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 			if err != nil && err.Error() != "another DHCP server answers on eth0: 10.2.0.250, 02:09:00:00:00:00; to serve beside it set dhcp.beside: true" {
 				t.Errorf("got %q", err)
 			}
-			l.stop()
 		})
 	}
 }
@@ -136,8 +135,8 @@ func TestWatch(t *testing.T) {
 		l.mu.Unlock()
 		time.Sleep(5*time.Minute + time.Second)
 		synctest.Wait()
-		if !strings.Contains(l.log.String(), "dhcp.other") {
-			t.Errorf("got no word of it in\n%s", l.log.String())
+		if !strings.Contains(l.said(), "dhcp.other") {
+			t.Errorf("got no word of it in\n%s", l.said())
 		}
 	})
 }
@@ -294,9 +293,11 @@ func TestFlood(t *testing.T) {
 				t.Errorf("phone %d: got %s, had %s", phone, got, had[phone])
 			}
 		}
-		if len(l.s.probing) != 0 || len(l.s.out) != 0 || len(l.s.often.seen) > mostSeen {
-			t.Errorf("got %d probes, %d answers, %d counted", len(l.s.probing), len(l.s.out), len(l.s.often.seen))
-		}
+		l.on(func() {
+			if len(l.s.probing) != 0 || len(l.s.out) != 0 || len(l.s.often.seen) > mostSeen {
+				t.Errorf("got %d probes, %d answers, %d counted", len(l.s.probing), len(l.s.out), len(l.s.often.seen))
+			}
+		})
 	})
 }
 
@@ -305,15 +306,13 @@ func TestMACMoves(t *testing.T) {
 	cfg := office()
 	cfg.Lease.Time = roam.Duration(time.Hour)
 	inLab(t, cfg, func(l *lab) {
-		var over []netip.Addr
-		l.s.OnOver(func(ip netip.Addr) { over = append(over, ip) })
 		id := generic(61, 0, 's', 'a', 'm', 'e')
 		ip := l.dora(1, id)
-		if over != nil {
-			t.Fatalf("got %v over already", over)
+		if l.over() != nil {
+			t.Fatalf("got %v over already", l.over())
 		}
-		if got := l.dora(2, id); got != ip || fmt.Sprint(over) != fmt.Sprintf("[%s]", ip) {
-			t.Errorf("got %v, over %v", got, over)
+		if got := l.dora(2, id); got != ip || fmt.Sprint(l.over()) != fmt.Sprintf("[%s]", ip) {
+			t.Errorf("got %v, over %v", got, l.over())
 		}
 	})
 }

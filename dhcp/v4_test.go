@@ -62,7 +62,7 @@ func TestExchange(t *testing.T) {
 		if a.Options.Has(dhcpv4.GenericOptionCode(160)) {
 			t.Error("got option 160, which was not asked for (RFC 2132 9.8)")
 		}
-		got, found := l.s.At(at("10.2.0.100"))
+		got, found := l.at("10.2.0.100")
 		if !found || got.MAC != "00:15:65:01:02:01" || got.Port != "" || got.Subnet.String() != "10.2.0.0/24" || time.Since(got.Plugged) > time.Second {
 			t.Errorf("got %+v, %v", got, found)
 		}
@@ -138,8 +138,6 @@ func TestLife(t *testing.T) {
 	cfg := office()
 	cfg.Lease = Times{roam.Duration(time.Hour), roam.Duration(time.Minute), roam.Duration(time.Hour)}
 	inLab(t, cfg, func(l *lab) {
-		var over []netip.Addr
-		l.s.OnOver(func(ip netip.Addr) { over = append(over, ip) })
 		l.send(l.of(1, tDiscover))
 		l.probes()
 		o, _ := l.answered()
@@ -162,13 +160,13 @@ func TestLife(t *testing.T) {
 		l.answered()
 		time.Sleep(time.Hour - time.Second)
 		synctest.Wait()
-		if _, found := l.s.At(at("10.2.0.100")); !found || over != nil {
-			t.Errorf("got %v, over %v, want a lease to its end", found, over)
+		if _, found := l.at("10.2.0.100"); !found || l.over() != nil {
+			t.Errorf("got %v, over %v, want a lease to its end", found, l.over())
 		}
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if _, found := l.s.At(at("10.2.0.100")); found || len(over) != 1 || over[0] != at("10.2.0.100") {
-			t.Errorf("got %v, over %v, want it over once", found, over)
+		if _, found := l.at("10.2.0.100"); found || len(l.over()) != 1 || l.over()[0] != at("10.2.0.100") {
+			t.Errorf("got %v, over %v, want it over once", found, l.over())
 		}
 		if l.dora(2); l.dora(1) != "10.2.0.100" {
 			t.Error("another address than before")
@@ -270,7 +268,7 @@ func TestRelay(t *testing.T) {
 				if a, r := l.answered(); a.MessageType() != tAck || r.To.String() != c.giaddr+":67" || r.Source != at("10.2.0.1") {
 					t.Errorf("got %v to %v from %v", a.MessageType(), r.To, r.Source)
 				}
-				if got, _ := l.s.At(at(c.ip)); got.Port != c.port || got.Subnet.Contains(at("10.3.0.1")) != (got.Site == "1 Long Street") {
+				if got, _ := l.at(c.ip); got.Port != c.port || got.Subnet.Contains(at("10.3.0.1")) != (got.Site == "1 Long Street") {
 					t.Errorf("got the port %q at %q, want %q", got.Port, got.Site, c.port)
 				}
 				by(l.of(1, tRequest, append(with, wish("10.77.0.1"))...)) // INIT-REBOOT from elsewhere
@@ -333,7 +331,7 @@ func TestRapidCommit(t *testing.T) {
 		if a, _ := l.answered(); a.MessageType() != tAck || !a.Options.Has(dhcpv4.GenericOptionCode(80)) {
 			t.Errorf("got %v", a.Summary())
 		}
-		if got, found := l.s.At(at("10.2.0.100")); !found {
+		if got, found := l.at("10.2.0.100"); !found {
 			t.Errorf("got %v, want a lease", got)
 		}
 	})
@@ -351,7 +349,8 @@ func TestRapidCommit(t *testing.T) {
 // TestProbe: an address that somebody has is not offered, and left alone.
 func TestProbe(t *testing.T) {
 	inLab(t, office(), func(l *lab) {
-		l.busy[at("10.2.0.100")], l.busy[at("10.2.0.101")] = wire.MAC{2, 9}, wire.MAC{2, 9}
+		l.has("10.2.0.100", wire.MAC{2, 9})
+		l.has("10.2.0.101", wire.MAC{2, 9})
 		l.send(l.of(1, tDiscover))
 		l.send(l.of(1, tDiscover)) // asked again meanwhile
 		l.probes()
@@ -359,18 +358,18 @@ func TestProbe(t *testing.T) {
 		if o.YourIPAddr.String() != "10.2.0.102" {
 			t.Errorf("got %v, want the first that nobody has", o.YourIPAddr)
 		}
-		if got, _ := l.s.table.At(at("10.2.0.100")); got.State != lease.Declined {
+		if got := l.lease("10.2.0.100"); got.State != lease.Declined {
 			t.Errorf("got %v, want it left alone", got.State)
 		}
-		was := len(l.probed)
+		was := l.questions()
 		l.send(l.of(1, tDiscover))
-		if l.answered(); len(l.probed) != was {
+		if l.answered(); l.questions() != was {
 			t.Error("the same address is probed again while it is held")
 		}
 		l.send(l.of(1, tRequest, wish("10.2.0.102"), server("10.2.0.1")))
 		l.answered()
 		l.send(l.of(1, tDiscover))
-		if l.answered(); len(l.probed) != was {
+		if l.answered(); l.questions() != was {
 			t.Error("a phone that starts again is probed for")
 		}
 	})
@@ -386,24 +385,22 @@ func TestRelease(t *testing.T) {
 		l.probes()
 	}
 	inLab(t, office(), func(l *lab) {
-		var over []netip.Addr
-		l.s.OnOver(func(ip netip.Addr) { over = append(over, ip) })
 		ip := l.dora(1)
 		from(l, 2, ip) // by another client
-		l.busy[at(ip)] = wire.MAC(mac(1))
+		l.has(ip, wire.MAC(mac(1)))
 		from(l, 1, ip) // the phone still answers
 		d := l.of(1, tRelease, ciaddr(ip), server("10.2.0.1"))
 		d.From = netip.MustParseAddrPort("10.2.0.66:68")
 		l.send(d) // from elsewhere
 		time.Sleep(goodbye)
 		l.probes()
-		if _, found := l.s.At(at(ip)); !found || over != nil {
-			t.Fatalf("got %v, over %v, want the lease as it was", found, over)
+		if _, found := l.at(ip); !found || l.over() != nil {
+			t.Fatalf("got %v, over %v, want the lease as it was", found, l.over())
 		}
-		delete(l.busy, at(ip))
+		l.has(ip, wire.MAC{})
 		from(l, 1, ip)
-		if _, found := l.s.At(at(ip)); found || len(over) != 1 {
-			t.Errorf("got %v, over %v, want it over", found, over)
+		if _, found := l.at(ip); found || len(l.over()) != 1 {
+			t.Errorf("got %v, over %v, want it over", found, l.over())
 		}
 		l.silent()
 		if got := l.dora(1); got != ip {
@@ -422,15 +419,15 @@ func TestDecline(t *testing.T) {
 			l.probes()
 			l.silent()
 		}
-		l.busy[at(ip)] = wire.MAC(mac(1))
+		l.has(ip, wire.MAC(mac(1)))
 		say(2) // by another client
 		say(1) // the phone has it, and nobody else
-		if got, _ := l.s.table.At(at(ip)); got.State != lease.Bound {
+		if got := l.lease(ip); got.State != lease.Bound {
 			t.Fatalf("got %v, want the lease as it was", got.State)
 		}
-		l.busy[at(ip)] = wire.MAC{2, 9}
+		l.has(ip, wire.MAC{2, 9})
 		say(1)
-		if got, _ := l.s.table.At(at(ip)); got.State != lease.Declined {
+		if got := l.lease(ip); got.State != lease.Declined {
 			t.Errorf("got %v, want it left alone", got.State)
 		}
 		if got := l.dora(1); got == ip {

@@ -14,9 +14,11 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/rs/zerolog"
 
+	"github.com/siproam/siproam/dhcp/lease"
 	"github.com/siproam/siproam/dhcp/wire"
 	"github.com/siproam/siproam/loop"
 	"github.com/siproam/siproam/metric"
+	"github.com/siproam/siproam/roam"
 	"github.com/siproam/siproam/store"
 )
 
@@ -31,12 +33,14 @@ type lab struct {
 	eth0 *wire.Interface
 	stop func()
 	halt func()
+	ran  error // what Run returned, after halt
 
 	mu      sync.Mutex // guards what follows
 	replies []wire.Reply
 	busy    map[netip.Addr]wire.MAC // who answers probes
 	probed  []netip.Addr
 	others  []wire.Other
+	ended   []netip.Addr // leases that were over
 	take    func([]wire.Datagram)
 }
 
@@ -116,10 +120,15 @@ func (l *lab) start(cfg Config) {
 	if l.s, err = New(cfg, l.loop, l.file, l, func() Servers { return servers }, l.m, zerolog.New(&l.log)); err != nil {
 		l.t.Fatal(err)
 	}
+	l.s.OnOver(func(ip netip.Addr) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.ended = append(l.ended, ip)
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() { l.loop.Run(ctx) })
-	all.Go(func() { l.s.Run(ctx) })
+	all.Go(func() { l.ran = l.s.Run(ctx) })
 	l.halt = func() { cancel(); all.Wait() }
 }
 
@@ -159,7 +168,7 @@ func (l *lab) answered() (*dhcpv4.DHCPv4, wire.Reply) {
 	l.t.Helper()
 	all := l.sent()
 	if len(all) != 1 {
-		l.t.Fatalf("got %d answers, want one\n%s", len(all), l.log.String())
+		l.t.Fatalf("got %d answers, want one\n%s", len(all), l.said())
 	}
 	m, err := dhcpv4.FromBytes(all[0].B)
 	if err != nil {
@@ -175,6 +184,53 @@ func (l *lab) silent() {
 		m, _ := dhcpv4.FromBytes(r.B)
 		l.t.Errorf("got %v to %v, want silence", m.MessageType(), r.To)
 	}
+}
+
+// over is the addresses whose leases were over so far.
+func (l *lab) over() []netip.Addr {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.ended)
+}
+
+// at and lease ask the server on its loop.
+func (l *lab) at(ip string) (got roam.Lease, found bool) {
+	l.on(func() { got, found = l.s.At(at(ip)) })
+	return got, found
+}
+
+func (l *lab) lease(ip string) (got lease.Lease) {
+	l.on(func() { got, _ = l.s.table.At(at(ip)) })
+	return got
+}
+
+func (l *lab) on(fn func()) {
+	l.t.Helper()
+	if err := l.loop.Do(context.Background(), fn); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// has makes somebody answer for ip; nobody with the zero MAC.
+func (l *lab) has(ip string, who wire.MAC) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if delete(l.busy, at(ip)); who != (wire.MAC{}) {
+		l.busy[at(ip)] = who
+	}
+}
+
+// questions is how many probes there were.
+func (l *lab) questions() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.probed)
+}
+
+// said is the log so far.
+func (l *lab) said() (text string) {
+	l.on(func() { text = l.log.String() })
+	return text
 }
 
 // probes waits until every probe is over.

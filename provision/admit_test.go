@@ -342,7 +342,7 @@ func TestUserGone(t *testing.T) {
 
 // TestRace: of two that ask for a phone's first settings at once, from two addresses, one gets them.
 func TestRace(t *testing.T) {
-	for i := range 20 {
+	for i := range 5 {
 		w := newWorld(t, func(c *Config) { c.Leases, c.First = Ignored, BySecret })
 		w.add(yealink, "2001")
 		path := strings.TrimSuffix(strings.TrimPrefix(w.server.Link(yealink, "http://x/"), "http://x"), "/") + mine

@@ -86,24 +86,45 @@ func (s *Server) load(ctx context.Context) error {
 	}})
 }
 
-// save has r written as m's row and waits for the disk; power: also for one that has lost its power.
-func (s *Server) save(ctx context.Context, m MAC, r record, power bool) error {
+// put makes r the record of m, in memory and then on the disk; s.mu is held, so that both see changes in one order, and
+// nobody else waits for the disk. wait gives how it went. power: also for one that has lost its power.
+func (s *Server) put(m MAC, r *record, power bool) (wait func(context.Context) error) {
+	was := s.phones[m]
+	done := make(chan error, 1)
 	r.Version = docVersion
 	doc, err := json.Marshal(r)
+	if err == nil {
+		err = s.file.Write(store.Write{Power: power, Done: func(err error) { done <- err }, Change: func(tx store.Tx) error {
+			_, err := tx.Exec(putPhone, m.String(), string(doc))
+			return err
+		}})
+	}
 	if err != nil {
-		return err
+		return func(context.Context) error { return err }
 	}
-	done := make(chan error, 1)
-	if err := s.file.Write(store.Write{Power: power, Done: func(err error) { done <- err }, Change: func(tx store.Tx) error {
-		_, err := tx.Exec(putPhone, m.String(), string(doc))
-		return err
-	}}); err != nil {
-		return err
+	s.phones[m] = r
+	return func(ctx context.Context) error {
+		select {
+		case err := <-done:
+			if err != nil {
+				s.back(m, r, was)
+			}
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
+}
+
+// back undoes put, whose write has failed, unless something came after it.
+func (s *Server) back(m MAC, r, was *record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.phones[m] != r:
+	case was == nil:
+		delete(s.phones, m)
+	default:
+		s.phones[m] = was
 	}
 }

@@ -247,31 +247,38 @@ func (s *Server) alter(ctx context.Context, m MAC, do func(*record) error) (Phon
 		return Phone{}, err
 	}
 	defer done()
-	r, was := s.copyOf(m), roam.UserID("")
-	was = r.User
+	now := s.now().UTC()
+	s.mu.Lock()
+	r := s.copied(m)
+	was := r.User
 	if err := do(&r); err != nil {
+		s.mu.Unlock()
 		return Phone{}, err
 	}
 	r.Generation++
-	r.Given, r.First = s.now().UTC(), time.Time{}
-	if err := s.save(ctx, m, r, true); err != nil {
-		return Phone{}, err
-	}
-	s.mu.Lock()
-	s.phones[m] = &r
+	r.Given, r.First = now, time.Time{}
+	wait := s.put(m, &r, true)
 	delete(s.strange, m)
 	phones := s.of(was, r.User)
 	s.mu.Unlock()
+	if err := wait(ctx); err != nil {
+		return Phone{}, err
+	}
 	return shown(m, &r), s.accounts.SetPhones(ctx, phones, false)
+}
+
+// copied is the record of m, of the caller's own; s.mu is held.
+func (s *Server) copied(m MAC) (r record) {
+	if is := s.phones[m]; is != nil {
+		r = *is
+	}
+	return r
 }
 
 func (s *Server) copyOf(m MAC) (r record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if is := s.phones[m]; is != nil {
-		r = *is
-	}
-	return r
+	return s.copied(m)
 }
 
 // has says that there is a template of vendor.

@@ -216,30 +216,28 @@ func (s *Server) settings(ctx context.Context, a *asked) (g grant, text []byte, 
 	return g, text, nil
 }
 
-// fetched notes that the phone has its settings. The first time is on the disk before the answer goes out: nothing serves twice.
+// fetched notes that the phone has its settings. The first time is on the disk before the answer goes out, and of several that
+// come at once one is the first: nothing serves twice.
 func (s *Server) fetched(ctx context.Context, a *asked, g *grant) *refusal {
-	done, err := s.alone(ctx)
-	if err != nil {
-		return &refusal{http.StatusServiceUnavailable, "busy"}
-	}
-	defer done()
-	r := s.copyOf(g.mac)
+	now := s.now().UTC()
+	s.mu.Lock()
+	r := s.copied(g.mac)
 	if r.Generation != g.record.Generation || g.first && !r.First.IsZero() && r.Addr != a.source {
+		s.mu.Unlock()
 		return &refusal{http.StatusUnauthorized, "again"} // somebody was faster
 	}
-	r.Last, r.Addr, r.Agent = s.now().UTC(), a.source, a.agent
+	r.Last, r.Addr, r.Agent = now, a.source, a.agent
 	if g.first && r.First.IsZero() {
-		r.First = r.Last
+		r.First = now
 	}
 	if r.Vendor == "" {
 		r.Vendor = g.file.vendor
 	}
-	if s.save(ctx, g.mac, r, g.first) != nil {
+	wait := s.put(g.mac, &r, g.first)
+	s.mu.Unlock()
+	if wait(ctx) != nil {
 		return &refusal{http.StatusServiceUnavailable, "busy"}
 	}
-	s.mu.Lock()
-	s.phones[g.mac] = &r
-	s.mu.Unlock()
 	return nil
 }
 

@@ -269,3 +269,18 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkFetch is a phone that comes again with its login: lease, login, template, and its row, without the network.
+func BenchmarkFetch(b *testing.B) {
+	w := newWorld(b, func(c *Config) { c.Rate = Rates{Rate{1 << 30, 1 << 30}, Rate{1 << 30, 1 << 30}} })
+	w.add(yealink, "2001")
+	login, key := Login(yealink), derive(w.server.secret, forHTTP, yealink, 1)
+	w.want(200, mine)
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			if res := w.ask(mine, with(login, key)); res.StatusCode != 200 {
+				b.Fatal(res.Status)
+			}
+		}
+	})
+}

@@ -8,13 +8,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
+
+// ours is the built in templates; they are read once.
+var ours = sync.OnceValues(func() (*set, error) { return readTemplates("", nil) })
 
 // settingsOf is what a phone gets that asks vendor's server for name.
 func settingsOf(t *testing.T, vendor, name string, v *Values) (string, bool) {
 	t.Helper()
-	set, err := readTemplates("", nil)
+	set, err := ours()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +48,7 @@ var files = [][2]string{
 
 // TestGolden: what each vendor's phones get: with an account, as a guest phone, and as one that keeps its own.
 func TestGolden(t *testing.T) {
-	set, err := readTemplates("", nil)
+	set, err := ours()
 	if err != nil {
 		t.Fatal(err)
 	}

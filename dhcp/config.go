@@ -38,12 +38,13 @@ type Times struct {
 // Subnet is one network with phones in it. Clients on our own interfaces are in the one that holds the interface's
 // address, clients behind a relay in the one that holds the relay's, or that it selects (RFC 3527).
 type Subnet struct {
-	Network      netip.Prefix `yaml:"network"`
-	Router       netip.Addr   `yaml:"router"` // none: phones reach nothing but this network
-	Pools        []Range      `yaml:"pools"`  // "10.2.0.100-10.2.0.200", one address, or a prefix; none: reservations only
-	Exclude      []Range      `yaml:"exclude"`
-	Lease        Times        `yaml:"lease"`
-	Site         string       `yaml:"site"` // the physical spot: a civic address, for emergency calls; "": what the switch port says
+	Network      netip.Prefix      `yaml:"network"`
+	Router       netip.Addr        `yaml:"router"` // none: phones reach nothing but this network
+	Pools        []Range           `yaml:"pools"`  // "10.2.0.100-10.2.0.200", one address, or a prefix; none: reservations only
+	Exclude      []Range           `yaml:"exclude"`
+	Lease        Times             `yaml:"lease"`
+	Site         string            `yaml:"site"`  // the physical spot: a civic address, for emergency calls; "": what the switch port says
+	Ports        map[string]string `yaml:"ports"` // and of single ports of switches, by what a relay says of them: "sw1/3": "Room 12, 1 Long Street"
 	Options      `yaml:",inline"`
 	Reservations []Reservation `yaml:"reservations"`
 }

@@ -70,7 +70,7 @@ func FuzzServer(f *testing.F) {
 				}
 			}
 		}
-		again, err := cfg.table()
+		again, err := lease.New(cfg.leases())
 		if err != nil {
 			t.Fatal(err)
 		}

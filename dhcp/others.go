@@ -27,10 +27,11 @@ func (s *Server) look(ctx context.Context) (all []wire.Other) {
 
 // watch looks for other servers every cfg.Look until ctx ends.
 func (s *Server) watch(ctx context.Context) {
-	if s.cfg.Look == 0 || s.cfg.Mode != "server" {
+	cfg := s.config()
+	if cfg.Look == 0 || cfg.Mode != "server" {
 		return
 	}
-	tick := time.NewTicker(s.cfg.Look.D())
+	tick := time.NewTicker(cfg.Look.D())
 	defer tick.Stop()
 	for {
 		select {

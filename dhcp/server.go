@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -56,6 +57,9 @@ type Server struct {
 	known   func(mac string) bool
 	ready   atomic.Bool // set once nobody else answers: until then nothing is read
 
+	mu      sync.Mutex // guards trouble, and cfg outside the loop, which alone changes it
+	trouble error
+
 	messages  *metric.Counter
 	probes    *metric.Counter
 	others    *metric.Counter
@@ -71,7 +75,7 @@ func New(cfg Config, l *loop.Loop, f *store.File, w Wire, servers func() Servers
 	s := &Server{cfg: cfg, loop: l, wire: w, servers: servers, log: log, often: newOften(cfg.Limits.PerSecond), probing: map[netip.Addr]struct{}{}}
 	s.prepare()
 	var err error
-	if s.table, err = cfg.table(); err != nil {
+	if s.table, err = lease.New(cfg.leases()); err != nil {
 		return nil, fmt.Errorf("dhcp: %w", err)
 	}
 	if s.book, err = openBook(f, l, s.table, log); err != nil {
@@ -94,20 +98,16 @@ func (s *Server) OnOver(fn func(netip.Addr)) { s.over = append(s.over, fn) }
 // OnKnown has fn asked on the loop whether a phone is somebody's: such clients find an address when strangers do not. Before Run.
 func (s *Server) OnKnown(fn func(mac string) bool) { s.known = fn }
 
-// Run serves until ctx ends. It returns ErrBeside where another server answers on an interface and the configuration
-// does not say that one may, and what wire's Run returns.
+// Run serves until ctx ends, and returns what wire's Run returns. While another server answers on an interface and the
+// configuration does not say that one may, nothing is served: see [Server.Trouble].
 func (s *Server) Run(ctx context.Context) error {
 	run, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	ended := make(chan error, 1)
 	go func() { ended <- s.wire.Run(run, s.take) }() // heard below
-	if err := s.alone(run); err != nil {
-		stop(err)
-		<-ended
-		return err
-	}
-	s.ready.Store(true)
-	s.log.Info().Str("event", "dhcp.serve").Str("mode", s.cfg.Mode).Strs("interfaces", s.cfg.Interfaces).Msg("DHCP serves")
+	s.await(run)
+	s.ready.Store(run.Err() == nil)
+	s.log.Info().Str("event", "dhcp.serve").Str("mode", s.config().Mode).Strs("interfaces", s.config().Interfaces).Msg("DHCP serves")
 	watched := make(chan struct{})
 	go func() { defer close(watched); s.watch(run) }()
 	err := <-ended
@@ -116,9 +116,55 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
+// lookAgain is how often it is looked whether the server that keeps us from serving has gone.
+const lookAgain = 30 * time.Second
+
+// await waits until we may serve. An office's calls do not stop for somebody who plugs in a router of his own.
+func (s *Server) await(ctx context.Context) {
+	for {
+		err := s.alone(ctx)
+		s.mu.Lock()
+		s.trouble = err
+		s.mu.Unlock()
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		s.log.Error().Str("event", "dhcp.beside").Err(err).Msg("DHCP is not served")
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(lookAgain):
+		}
+	}
+}
+
+// config is the configuration in force, from any goroutine.
+func (s *Server) config() Config {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg
+}
+
+// Trouble is why nothing is served, or not everywhere: ErrBeside, or an interface that is not there. From any goroutine.
+func (s *Server) Trouble() error {
+	s.mu.Lock()
+	err := s.trouble
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	there := s.wire.Interfaces()
+	for _, name := range s.config().Interfaces {
+		if !slices.ContainsFunc(there, func(i *wire.Interface) bool { return i.Name == name }) {
+			return fmt.Errorf("%w: %s", wire.ErrNoInterface, name)
+		}
+	}
+	return nil
+}
+
 // alone says that nobody else answers where we are to give addresses.
 func (s *Server) alone(ctx context.Context) error {
-	if s.cfg.Mode != "server" || s.cfg.Beside || s.cfg.Share.Of > 1 {
+	if cfg := s.config(); cfg.Mode != "server" || cfg.Beside || cfg.Share.Of > 1 {
 		return nil
 	}
 	if others := s.look(ctx); len(others) > 0 {
@@ -226,11 +272,7 @@ func (s *Server) At(ip netip.Addr) (roam.Lease, bool) {
 	if !found || l.State != lease.Bound {
 		return roam.Lease{}, false
 	}
-	one := roam.Lease{MAC: l.MAC, Plugged: l.Plugged, Port: l.Port, Subnet: l.Subnet, Since: l.Since, Until: l.Until, Host: l.Host, Vendor: l.Vendor}
-	if n := s.holding(l.Addr); n != nil {
-		one.Site = n.Site
-	}
-	return one, true
+	return roam.Lease{MAC: l.MAC, Plugged: l.Plugged, Port: l.Port, Subnet: l.Subnet, Site: s.site(&l), Since: l.Since, Until: l.Until, Host: l.Host, Vendor: l.Vendor}, true
 }
 
 // Leases is every address that somebody has, was offered or had, by address.

@@ -100,7 +100,7 @@ func TestOtherServer(t *testing.T) {
 	})
 }
 
-// TestBeside: no start beside another server, unless it is meant.
+// TestBeside: nothing is served beside another server, unless it is meant.
 func TestBeside(t *testing.T) {
 	for _, c := range []struct {
 		make func(*Config)
@@ -115,8 +115,8 @@ func TestBeside(t *testing.T) {
 			l.others = []wire.Other{{Interface: "eth0", ID: at("10.2.0.250"), MAC: wire.MAC{2, 9}}}
 			l.start(cfg)
 			time.Sleep(time.Minute)
+			err := l.s.Trouble()
 			l.stop()
-			err := l.ran
 			if !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}

@@ -54,9 +54,8 @@ func (s *Server) prepare() {
 	s.elsewhere = &network{Subnet: &Subnet{}, sets: s.sets(&Options{})}
 }
 
-// table is where it is written which address is whose.
-func (c *Config) table() (*lease.Table, error) {
-	var all []lease.Subnet
+// leases is the subnets as package lease wants them.
+func (c *Config) leases() (all []lease.Subnet) {
 	for i := range c.Subnets {
 		s := &c.Subnets[i]
 		t := s.Lease.over(c.Lease)
@@ -78,7 +77,7 @@ func (c *Config) table() (*lease.Table, error) {
 		}
 		all = append(all, one)
 	}
-	return lease.New(all)
+	return all
 }
 
 // pools is those of s: what a class has for itself is cut out of what is for everybody.

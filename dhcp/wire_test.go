@@ -33,7 +33,6 @@ type lab struct {
 	eth0 *wire.Interface
 	stop func()
 	halt func()
-	ran  error // what Run returned, after halt
 
 	mu      sync.Mutex // guards what follows
 	replies []wire.Reply
@@ -128,7 +127,7 @@ func (l *lab) start(cfg Config) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() { l.loop.Run(ctx) })
-	all.Go(func() { l.ran = l.s.Run(ctx) })
+	all.Go(func() { l.s.Run(ctx) })
 	l.halt = func() { cancel(); all.Wait() }
 }
 

@@ -20,7 +20,7 @@ const module = "github.com/siproam/siproam/"
 var allowed = map[string]string{
 	"":                  "cli",
 	"cli":               "office config phone redirect roam web routesrv",
-	"office":            "config web registrar edge softswitch softswitch/plan routesrv billing provision media store loop metric nameserver roam sip sip/dialog sip/transaction sip/transport",
+	"office":            "config web registrar edge softswitch softswitch/plan routesrv billing provision media store dhcp dhcp/lease dhcp/wire loop metric nameserver roam sip sip/dialog sip/transaction sip/transport",
 	"redirect":          "loop metric roam routesrv seal sip sip/transaction sip/transport web",
 	"web":               "metric roam",
 	"registrar":         "registrar/control loop metric roam seal sip sip/digest sip/transaction store",

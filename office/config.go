@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/siproam/siproam/dhcp"
 	"github.com/siproam/siproam/media"
 	"github.com/siproam/siproam/nameserver"
 	"github.com/siproam/siproam/provision"
@@ -22,7 +23,7 @@ type Config struct {
 	Aliases       []string            `yaml:"aliases"`        // other names that also mean us; our own addresses always do
 	Timezone      string              `yaml:"timezone"`       // for listings; stored times are UTC. "": this machine's
 	State         string              `yaml:"state"`          // directory of office.db and the control socket; a local disk
-	Roles         []string            `yaml:"roles"`          // of this process: registrar, softswitch, or one of them; routesrv serves the embedded store
+	Roles         []string            `yaml:"roles"`          // of this process: registrar, softswitch, or one of them; dhcp beside the registrar; routesrv serves the embedded store
 	Processes     *Processes          `yaml:"processes"`      // of the office, when registrar and softswitches are several
 	Listen        []string            `yaml:"listen"`         // for phones: "udp:0.0.0.0:5060", "tcp:[::]:5060", "tls:[::]:5061", "ws:[::]:8088", "wss:[::]:8089"
 	WebSocket     WebSocket           `yaml:"websocket"`      // phones in web pages
@@ -41,7 +42,7 @@ type Config struct {
 	Routes        routesrv.Config     `yaml:"routes"`         // the routing store all offices share
 	HomeSilent    roam.SilencePolicy  `yaml:"home_silent"`    // M9, unless a partner has its own
 	Partners      []roam.Partner      `yaml:"partners"`       // roaming agreements; not listed: no roaming
-	DHCP          DHCP                `yaml:"dhcp"`           //
+	DHCP          dhcp.Config         `yaml:"dhcp"`           // addresses of phones, and what they read at boot
 	NameServer    nameserver.Config   `yaml:"nameserver"`     // for softphones that do not read DHCP
 	Provision     provision.Config    `yaml:"provision"`      // settings of phones
 	HTTP          HTTP                `yaml:"http"`           //
@@ -70,11 +71,6 @@ type Capacity struct {
 	Users    int `yaml:"users"`    // our users registered here at once; 0: no limit
 	Visitors int `yaml:"visitors"` // users of all other offices here at once
 	Calls    int `yaml:"calls"`    // calls at once
-}
-
-// DHCP is the DHCP server; this version has none.
-type DHCP struct {
-	Mode string `yaml:"mode"` // none
 }
 
 // HTTP is the pages for people.
@@ -125,7 +121,7 @@ func DefaultConfig() Config {
 		HomeSilent: roam.SilencePolicy{
 			Policy: "refuse", After: roam.Duration(4 * time.Second), Expires: roam.Duration(90 * time.Second), ResendFor: roam.Duration(24 * time.Hour),
 		},
-		DHCP:       DHCP{Mode: "none"},
+		DHCP:       dhcp.DefaultConfig(),
 		NameServer: nameserver.DefaultConfig(),
 		Provision:  provision.DefaultConfig(),
 		HTTP:       HTTP{Listen: "127.0.0.1:8080"},

@@ -55,7 +55,7 @@ domain: south.example
 aliases: [sip.south.example]
 timezone: America/Chicago
 state: /var/lib/siproam
-roles: [registrar, softswitch]
+roles: [registrar, softswitch, dhcp]
 listen:
   - udp:0.0.0.0:5060
   - tcp:0.0.0.0:5060
@@ -94,7 +94,29 @@ partners:
   - office: acme
     foreign: {domain: acme.example, registrar: "sip:10.0.0.5:5060", listen: 10.2.0.1:5070, sources: [10.0.0.5, 10.0.1.0/24], expires: 120s, front: true}
     visitors: {max: 20}
-dhcp: {mode: none}
+dhcp:
+  mode: server
+  interfaces: [eth0, eth0.20]
+  authoritative: true
+  beside: false
+  probe: 300ms
+  relays: [10.3.0.1/32]
+  lease: {time: 8h, min: 1m, max: 24h}
+  dns: [10.2.0.1]
+  domain: south.example
+  ntp: [10.2.0.1]
+  classes: [{vendor: "Yealink*", oui: ["00:15:65"], provision: "https://sip.south.example/{mac}", other: {"43.1": "ip:10.2.0.5"}}]
+  subnets:
+    - network: 10.2.0.0/24
+      router: 10.2.0.254
+      pools: [10.2.0.100-10.2.0.200]
+      exclude: [10.2.0.150]
+      site: "1 Long Street, Springfield"
+      ports: {"sw1/3": "Room 12, 1 Long Street, Springfield"}
+      voice_vlan: 20
+      reservations: [{mac: "00:15:65:01:02:03", address: 10.2.0.7, host: lobby}]
+  share: {part: 1, of: 2}
+  limits: {per_port: 5, reserve: 10}
 nameserver:
   listen: [10.2.0.1:53, "[2001:db8::1]:53"]
   networks: [10.2.0.0/16, "2001:db8::/48"]
@@ -194,7 +216,7 @@ func TestPortsAndDoubts(t *testing.T) {
 	for _, p := range cfg.Ports() {
 		got = append(got, p.Port+" "+p.From)
 	}
-	want := "5060/udp phones, 5060/tcp phones, 8089/tcp phones, 5067/tcp other offices, 5070/udp acme, 5070/tcp acme, 20000-20999/udp phones and other offices, 53/udp phones, 53/tcp phones, 53/udp phones, 53/tcp phones, 8081/tcp phones, 8443/tcp phones, 8080/tcp this machine only"
+	want := "5060/udp phones, 5060/tcp phones, 8089/tcp phones, 5067/tcp other offices, 5070/udp acme, 5070/tcp acme, 20000-20999/udp phones and other offices, 67/udp phones and relays, 53/udp phones, 53/tcp phones, 53/udp phones, 53/tcp phones, 8081/tcp phones, 8443/tcp phones, 8080/tcp this machine only"
 	if strings.Join(got, ", ") != want {
 		t.Errorf("got %s\nwant %s", strings.Join(got, ", "), want)
 	}

@@ -121,7 +121,7 @@ func (n *naming) zone(cfg *Config) nameserver.Zone {
 			}
 		}
 	}
-	z.Hosts = n.hosts(cfg)
+	z.Hosts = n.o.hosts(cfg)
 	return z
 }
 
@@ -138,12 +138,13 @@ func certifies(cert *tls.Certificate, domain string) bool {
 	return slices.ContainsFunc(cert.Leaf.DNSNames, func(name string) bool { return strings.EqualFold(name, domain) })
 }
 
-// hosts is the softswitches for phones, best first: ourselves, or those of an office that has them in other processes.
-func (n *naming) hosts(cfg *Config) (all []nameserver.Host) {
-	if n.o.far == nil {
-		return []nameserver.Host{ownHost(cfg, n.o.transport.Addrs())}
+// hosts is the softswitches for phones, best first: ourselves, or those of an office that has them in other processes. It is
+// on the loop.
+func (o *Office) hosts(cfg *Config) (all []nameserver.Host) {
+	if o.far == nil {
+		return []nameserver.Host{ownHost(cfg, o.transport.Addrs())}
 	}
-	for i, s := range n.o.softswitches() {
+	for i, s := range o.softswitches() {
 		if !s.Up {
 			continue
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/siproam/siproam/billing"
+	"github.com/siproam/siproam/dhcp"
 	"github.com/siproam/siproam/edge"
 	"github.com/siproam/siproam/loop"
 	"github.com/siproam/siproam/media"
@@ -75,6 +76,8 @@ type Office struct {
 	table     *dialog.Table
 	names     *nameserver.Server // nil: none
 	settings  *provision.Server  // of phones; nil: none
+	dhcp      *dhcp.Server       // nil without that role
+	wires     *wires             // of dhcp
 	leases    registrar.Leases   // of our DHCP server; nil: none
 }
 
@@ -101,7 +104,7 @@ func New(cfg Config, log zerolog.Logger) (o *Office, err error) {
 	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
 		return nil, err
 	}
-	if o.file, err = store.Open(filepath.Join(cfg.State, "office.db"), registrar.Schema, billing.Schema, edge.Schema, provision.Schema, schema); err != nil {
+	if o.file, err = store.Open(filepath.Join(cfg.State, "office.db"), registrar.Schema, billing.Schema, edge.Schema, dhcp.Schema, provision.Schema, schema); err != nil {
 		return nil, err
 	}
 	return o, o.wire(cfg)
@@ -123,6 +126,9 @@ func (o *Office) wire(cfg Config) (err error) {
 	if o.routes, err = routesrv.New(cfg.Routes, o.loop, card, cfg.node(o.file.Node()), o.file.Boot(), o.metrics, o.log); err != nil {
 		return err
 	}
+	if err := o.newDHCP(cfg); err != nil {
+		return err
+	}
 	switch {
 	case !cfg.split():
 		err = o.allInOne(cfg, names, card)
@@ -141,6 +147,7 @@ func (o *Office) wire(cfg Config) (err error) {
 	if err := o.provisioning(cfg); err != nil {
 		return err
 	}
+	o.watchLeases()
 	o.layer.First(o.transport.Vouched, o.isEmergency)
 	o.measure()
 	return o.recall(context.Background())

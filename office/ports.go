@@ -3,6 +3,7 @@ package office
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -42,6 +43,9 @@ func (c *Config) Ports() (all []Port) {
 		all = append(all, Port{fmt.Sprintf("%d/udp", port), string(p.Office), what}, Port{fmt.Sprintf("%d/tcp", port), string(p.Office), what})
 	}
 	all = append(all, Port{c.Media.Ports + "/udp", "phones and other offices", "RTP and RTCP"})
+	if c.has("dhcp") {
+		all = append(all, Port{"67/udp", "phones and relays", "DHCP at " + strings.Join(c.DHCP.Interfaces, ", ")})
+	}
 	for _, l := range c.NameServer.Listen {
 		what := "DNS at " + l.Addr().String()
 		all = append(all, Port{fmt.Sprintf("%d/udp", l.Port()), "phones", what}, Port{fmt.Sprintf("%d/tcp", l.Port()), "phones", what})
@@ -107,6 +111,11 @@ func (c *Config) Doubts() (all []string) {
 	}
 	if behindNAT(c) {
 		say("advertise: not given, and every address here is private: phones elsewhere could not reach us")
+	}
+	for i, name := range c.DHCP.Interfaces {
+		if _, err := net.InterfaceByName(name); err != nil && c.has("dhcp") {
+			say("dhcp.interfaces[%d]: %s is not on this machine now; it is waited for", i, name)
+		}
 	}
 	if c.NameServer.On() && len(c.NameServer.Forward) == 0 {
 		say("nameserver.forward: not given: whoever asks our name server alone finds no other name")

@@ -160,7 +160,9 @@ func (o *Office) givenPhones(ctx context.Context) (all []OfficePhone, err error)
 	for i, p := range list {
 		one := OfficePhone{Office: o.Name(), Phone: p}
 		if m, ok := provision.ParseMAC(leases[i].MAC); ok && m == p.MAC {
-			one.Plugged = leases[i].Port
+			l := leases[i]
+			spot := l.Spot()
+			one.Plugged = spot.String()
 		}
 		if is, seen := at[p.Login]; seen && p.User != "" {
 			one.At = &is

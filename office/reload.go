@@ -2,6 +2,7 @@ package office
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"time"
@@ -29,7 +30,8 @@ var fixed = []struct {
 	{"local_networks", func(c *Config) any { return &c.LocalNetworks }},
 	{"media", func(c *Config) any { return &c.Media }},
 	{"routes", func(c *Config) any { return &c.Routes }},
-	{"dhcp", func(c *Config) any { return &c.DHCP }},
+	{"dhcp.mode", func(c *Config) any { return &c.DHCP.Mode }},
+	{"dhcp.interfaces", func(c *Config) any { return &c.DHCP.Interfaces }},
 	{"nameserver.listen", func(c *Config) any { return &c.NameServer.Listen }},
 	{"provision.listen", func(c *Config) any { return &c.Provision.Listen }},
 	{"http", func(c *Config) any { return &c.HTTP }},
@@ -78,7 +80,13 @@ func (o *Office) Reload(ctx context.Context, cfg Config) (kept []string, err err
 		return nil, err
 	}
 	names, card := names(cfg), card(cfg)
+	var refused error
 	if err := o.loop.Do(ctx, func() {
+		if o.dhcp != nil {
+			if refused = o.dhcp.Reload(cfg.dhcp()); refused != nil {
+				return
+			}
+		}
 		if o.reg != nil {
 			o.reg.Reload(registrarConfig(cfg, names, card))
 		}
@@ -86,8 +94,8 @@ func (o *Office) Reload(ctx context.Context, cfg Config) (kept []string, err err
 			o.sw.Reload(o.switchConfig(cfg))
 			o.routes.Announce(card)
 		}
-	}); err != nil {
-		return nil, fmt.Errorf("reload: %w", err)
+	}); err != nil || refused != nil {
+		return nil, fmt.Errorf("reload: %w", errors.Join(err, refused))
 	}
 	o.transport.Overload(cfg.Overload)
 	if o.names != nil {

@@ -32,7 +32,7 @@ func (o *Office) allInOne(cfg Config, names []string, card roam.Card) (err error
 	if err := o.newSwitch(cfg); err != nil {
 		return err
 	}
-	if o.reg, err = registrar.New(registrarConfig(cfg, names, card), o.loop, o.layer, o.file, o.sw, o.routes, nil, o.metrics, o.log); err != nil {
+	if o.reg, err = registrar.New(registrarConfig(cfg, names, card), o.loop, o.layer, o.file, o.sw, o.routes, o.leases, o.metrics, o.log); err != nil {
 		return err
 	}
 	if err := o.serveStore(); err != nil {
@@ -68,7 +68,7 @@ func (o *Office) registrarAlone(cfg Config, names []string, card roam.Card) (err
 	}
 	o.ledger.Softswitches(senders...)
 	o.far = edge.NewFar(fc, o.loop, o.layer, o.metrics, o.log)
-	if o.reg, err = registrar.New(registrarConfig(cfg, names, card), o.loop, o.layer, o.file, o.far, o.routes, nil, o.metrics, o.log); err != nil {
+	if o.reg, err = registrar.New(registrarConfig(cfg, names, card), o.loop, o.layer, o.file, o.far, o.routes, o.leases, o.metrics, o.log); err != nil {
 		return err
 	}
 	o.far.Serve(o.reg, o.reg, o.reg)

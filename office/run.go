@@ -95,7 +95,7 @@ func (o *Office) Run(ctx context.Context) error {
 	if err := o.transport.Listen(); err != nil {
 		return fmt.Errorf("office %s: %w", o.Name(), err)
 	}
-	if err := errors.Join(o.listenNames(), o.listenSettings()); err != nil {
+	if err := errors.Join(o.listenNames(), o.listenSettings(), o.listenDHCP()); err != nil {
 		o.closeListeners(ctx)
 		return fmt.Errorf("office %s: %w", o.Name(), err)
 	}
@@ -122,6 +122,9 @@ func (o *Office) Run(ctx context.Context) error {
 	}
 	if o.settings != nil {
 		r.beside("settings of phones", o.settings.Run)
+	}
+	if o.dhcp != nil { // last: a phone that has an address finds all that it is told of
+		r.start("dhcp", o.serveDHCP)
 	}
 	o.logMessages(o.Config().Log.SIP)
 	defer o.logMessages(nil)
@@ -155,6 +158,7 @@ func (o *Office) closeListeners(ctx context.Context) {
 	if o.settings != nil {
 		o.settings.Run(over)
 	}
+	o.closeDHCP()
 }
 
 // settle gives the routing store a moment to learn our users' names and our card, so that the first phone that visits

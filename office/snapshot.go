@@ -47,6 +47,10 @@ func (o *Office) Health(ctx context.Context) (web.Health, error) {
 	if err := o.loop.Do(ctx, func() {}); err != nil {
 		return h, err
 	}
+	if o.dhcp != nil {
+		p, serves := o.dhcpPart()
+		h.Parts, h.Ready = append(h.Parts, p), h.Ready && serves
+	}
 	store := web.Part{Name: "routing store", OK: o.routes.Up()}
 	if !store.OK {
 		store.Detail = "away: calls and refreshes go on from memory"

@@ -45,6 +45,7 @@ func (c *Config) Validate() error {
 	f.silence("home_silent", &c.HomeSilent)
 	f.partners(c)
 	f.processes(c)
+	f.dhcp(c)
 	f.nameServer(c)
 	f.settings(c)
 	f.rest(c)
@@ -87,11 +88,9 @@ func (f *findings) names(c *Config) {
 	}
 	for i, r := range c.Roles {
 		switch r {
-		case "registrar", "softswitch", "routesrv":
-		case "dhcp":
-			f.at(fmt.Sprintf("roles[%d]", i), "dhcp: not in this version")
+		case "registrar", "softswitch", "dhcp", "routesrv":
 		default:
-			f.at(fmt.Sprintf("roles[%d]", i), "%q is not a role; want registrar, softswitch, routesrv", r)
+			f.at(fmt.Sprintf("roles[%d]", i), "%q is not a role; want registrar, softswitch, dhcp, routesrv", r)
 		}
 	}
 }
@@ -291,17 +290,10 @@ func (f *findings) lists(path string, allow, deny []string) {
 	}
 }
 
-// rest: users, DHCP, pages and logs.
+// rest: users, pages and logs.
 func (f *findings) rest(c *Config) {
 	if c.Users.Source == "" {
 		f.at("users.source", "empty; want state or a CSV file")
-	}
-	switch c.DHCP.Mode {
-	case "none":
-	case "server", "proxy":
-		f.at("dhcp.mode", "%s: not in this version", c.DHCP.Mode)
-	default:
-		f.at("dhcp.mode", "%q is not a mode; want none", c.DHCP.Mode)
 	}
 	if c.HTTP.Listen != "" {
 		if _, err := splitHostPort(c.HTTP.Listen); err != nil {

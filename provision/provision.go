@@ -164,6 +164,17 @@ type Phone struct {
 	Login   string      `json:"login,omitempty"`
 }
 
+// Knows says that the phone with that MAC is in our list. From any goroutine; it does not wait.
+func (s *Server) Knows(mac string) bool {
+	m, ok := ParseMAC(mac)
+	if !ok {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.phones[m] != nil
+}
+
 // Phones is every phone that is somebody's, and those that have asked lately and are not; in order of their MACs.
 func (s *Server) Phones() []Phone {
 	s.mu.Lock()

@@ -41,6 +41,7 @@ type commands struct {
 	Moves       moves        `cmd:"" help:"List the last moves of a user, newest first."`
 	Release     release      `cmd:"" help:"End the registrations of a user; a phone that lives comes back by itself."`
 	Resync      resync       `cmd:"" help:"Compare the routing store with our users and write again what is missing."`
+	Leases      leases       `cmd:"" help:"List the addresses that the DHCP server has given: whose, where, until when, and who is registered from there."`
 	Calls       calls        `cmd:"" help:"List calls in progress, or show one."`
 	Hangup      hangup       `cmd:"" help:"End a call."`
 	CDR         cdr          `cmd:"" name:"cdr" help:"List charging records, newest first."`

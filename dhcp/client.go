@@ -93,15 +93,3 @@ func clean(b []byte, most int, may func(byte) bool) string {
 	}
 	return t.String()
 }
-
-// site is the civic address of a lease: of its switch port, else of its subnet; "": nobody has said.
-func (s *Server) site(l *lease.Lease) string {
-	n := s.holding(l.Addr)
-	if n == nil {
-		return ""
-	}
-	if at := n.Ports[l.Port]; at != "" {
-		return at
-	}
-	return n.Site
-}

@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -99,6 +100,16 @@ type Limits struct {
 	Hold      roam.Duration `yaml:"hold"`       // how long an offer is held; 45s
 	Declined  roam.Duration `yaml:"declined"`   // how long an address that somebody else has is left alone; 1h
 	PerSecond int           `yaml:"per_second"` // messages of one client in a second; 20
+}
+
+// Site is the civic address of what has an address: of its switch port, else of its subnet; "": nobody has said.
+func (c *Config) Site(a netip.Addr, port string) string {
+	for i := range c.Subnets {
+		if s := &c.Subnets[i]; s.Network.Contains(a) {
+			return cmp.Or(s.Ports[port], s.Site)
+		}
+	}
+	return ""
 }
 
 // Range is addresses from First to Last.

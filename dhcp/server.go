@@ -272,7 +272,7 @@ func (s *Server) At(ip netip.Addr) (roam.Lease, bool) {
 	if !found || l.State != lease.Bound {
 		return roam.Lease{}, false
 	}
-	return roam.Lease{MAC: l.MAC, Plugged: l.Plugged, Port: l.Port, Subnet: l.Subnet, Site: s.site(&l), Since: l.Since, Until: l.Until, Host: l.Host, Vendor: l.Vendor}, true
+	return roam.Lease{MAC: l.MAC, Plugged: l.Plugged, Port: l.Port, Subnet: l.Subnet, Site: s.cfg.Site(l.Addr, l.Port), Since: l.Since, Until: l.Until, Host: l.Host, Vendor: l.Vendor}, true
 }
 
 // Leases is every address that somebody has, was offered or had, by address.
@@ -286,19 +286,25 @@ func (s *Server) Leases(ctx context.Context) (all []lease.Lease, err error) {
 	return all, err
 }
 
+// Counts is how many addresses of each subnet are in each state.
+func (s *Server) Counts(ctx context.Context) (all []lease.Count, err error) {
+	err = s.loop.Do(ctx, func() { all = s.table.Counts() })
+	return all, err
+}
+
 // gaugeWithin is how long who looks at the metrics waits for the loop.
 const gaugeWithin = time.Second
 
 func (s *Server) gauge(emit func(v float64, labels ...string)) {
 	ctx, stop := context.WithTimeout(context.Background(), gaugeWithin)
 	defer stop()
-	var all lease.Count
-	if s.loop.Do(ctx, func() {
-		for _, c := range s.table.Counts() {
-			all.Free, all.Offered, all.Bound, all.Declined = all.Free+c.Free, all.Offered+c.Offered, all.Bound+c.Bound, all.Declined+c.Declined
-		}
-	}) != nil {
+	counts, err := s.Counts(ctx)
+	if err != nil {
 		return
+	}
+	var all lease.Count
+	for _, c := range counts {
+		all.Free, all.Offered, all.Bound, all.Declined = all.Free+c.Free, all.Offered+c.Offered, all.Bound+c.Bound, all.Declined+c.Declined
 	}
 	emit(float64(all.Free), "free")
 	emit(float64(all.Offered), "offered")

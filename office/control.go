@@ -157,6 +157,9 @@ func (h *House) routes() *http.ServeMux {
 		return named(a, func(name string) (any, error) { return h.Release(ctx, name, a.only) })
 	})
 	on("POST /resync", func(_ context.Context, a asked) (any, error) { return h.Resync(a.only), nil })
+	on("GET /leases", func(ctx context.Context, a asked) (any, error) {
+		return h.Leases(ctx, a.only, a.get("state"), a.get("word"))
+	})
 	on("GET /calls", func(ctx context.Context, a asked) (any, error) { return h.Calls(ctx, a.only) })
 	on("POST /hangup", func(ctx context.Context, a asked) (any, error) { return h.hangup(ctx, a.only, a.get("id")) })
 	on("GET /cdr", h.answerCDR)

@@ -89,6 +89,10 @@ func (o *Office) place(ctx context.Context, max int) (web.Place, error) {
 			return p, err
 		}
 	}
+	var err error
+	if p.DHCP, err = o.addresses(ctx); err != nil {
+		return p, err
+	}
 	list, err := o.list(ctx, "", max)
 	if err != nil {
 		return p, err

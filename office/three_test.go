@@ -52,6 +52,12 @@ func startThree(t testing.TB, change func(*office.Config)) *three {
 // startThreeLogged is startThree with a log.
 func startThreeLogged(t testing.TB, log zerolog.Logger, change func(*office.Config)) *three {
 	t.Helper()
+	return startThreeMade(t, log, change, nil)
+}
+
+// startThreeMade has made, unless nil, called with each office before it runs, too.
+func startThreeMade(t testing.TB, log zerolog.Logger, change func(*office.Config), made func(*office.Office)) *three {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "three") // short: it holds a socket
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +80,9 @@ func startThreeLogged(t testing.TB, log zerolog.Logger, change func(*office.Conf
 			t.Fatal(err)
 		}
 		o.Seed = &office.Seed{CSV: users(i)}
+		if made != nil {
+			made(o)
+		}
 		x.house.Offices = append(x.house.Offices, o)
 	}
 	x.run()

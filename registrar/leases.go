@@ -1,7 +1,9 @@
 package registrar
 
 import (
+	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/siproam/siproam/registrar/control"
@@ -76,4 +78,21 @@ func (s *Server) endLeases() {
 	for _, f := range gone {
 		s.Silent(f)
 	}
+}
+
+// ByAddr is who is registered from each address.
+func (s *Server) ByAddr(ctx context.Context) (map[netip.Addr][]roam.UserID, error) {
+	all := map[netip.Addr][]roam.UserID{}
+	err := s.loop.Do(ctx, func() {
+		for f := range s.flows {
+			at := f.Remote.Addr().Unmap()
+			t := s.flows[f]
+			for _, u := range t.all() {
+				if !slices.Contains(all[at], u) {
+					all[at] = append(all[at], u)
+				}
+			}
+		}
+	})
+	return all, err
 }

@@ -21,7 +21,17 @@ type Place struct {
 	Calls   int      `json:"calls"`
 	Uptime  float64  `json:"uptime_s"`
 
+	DHCP         *DHCP        `json:"dhcp,omitempty"`         // nil: none here
 	Softswitches []Softswitch `json:"softswitches,omitempty"` // in processes of their own: in the order in which phones should try them
+}
+
+// DHCP is the addresses of an office's DHCP server, by state.
+type DHCP struct {
+	Serves   bool `json:"serves"` // on every interface, and beside nobody
+	Bound    int  `json:"bound"`
+	Free     int  `json:"free"`
+	Offered  int  `json:"offered"`
+	Declined int  `json:"declined"`
 }
 
 // Softswitch is one of an office that has them in processes of their own.

@@ -2,9 +2,8 @@ package dhcp
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"net/netip"
+	"database/sql"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -16,24 +15,19 @@ import (
 
 // Schema is the tables of this package in the office's file.
 var Schema = store.Schema{Role: "dhcp", Steps: []string{
-	`CREATE TABLE dhcp_lease (addr TEXT PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID`,
+	`CREATE TABLE dhcp_lease (addr BLOB PRIMARY KEY, doc BLOB NOT NULL) WITHOUT ROWID`,
 }}
 
-// row is a lease as it is stored, version 1.
-type row struct {
-	Version int       `json:"v"`
-	Client  []byte    `json:"client,omitempty"`
-	Subnet  string    `json:"subnet"`
-	MAC     string    `json:"mac,omitempty"`
-	Port    string    `json:"port,omitempty"`
-	Host    string    `json:"host,omitempty"`
-	Vendor  string    `json:"vendor,omitempty"`
-	State   uint8     `json:"state"`
-	Known   bool      `json:"known,omitempty"`
-	Plugged time.Time `json:"plugged,omitzero"`
-	Since   time.Time `json:"since,omitzero"`
-	Until   time.Time `json:"until,omitzero"`
-}
+// together is how many rows one statement writes, the most first: what a statement costs is less by row than by itself.
+var together = [...]int{32, 8, 1}
+
+var inserts = func() (all [len(together)]string) {
+	for i, n := range together {
+		all[i] = `INSERT INTO dhcp_lease (addr, doc) VALUES ` + strings.Repeat(`(?, ?), `, n-1) +
+			`(?, ?) ON CONFLICT (addr) DO UPDATE SET doc = excluded.doc`
+	}
+	return all
+}()
 
 // book keeps the leases in the office's file. What comes in while a commit is under way goes into the next one together.
 type book struct {
@@ -53,7 +47,8 @@ type entry struct {
 // mostKept is how many leases wait to be stored; then no more are taken.
 const mostKept = 8192
 
-// openBook reads what is there into t. It waits.
+// openBook reads what is there into t. Of what cannot be read t knows that it is in doubt: no damage keeps an office from
+// its start. It waits.
 func openBook(f *store.File, l *loop.Loop, t *lease.Table, log zerolog.Logger) (*book, error) {
 	rows, err := f.Query(context.Background(), `SELECT addr, doc FROM dhcp_lease`)
 	if err != nil {
@@ -61,53 +56,33 @@ func openBook(f *store.File, l *loop.Loop, t *lease.Table, log zerolog.Logger) (
 	}
 	defer rows.Close()
 	var all []lease.Lease
-	damaged := false
+	lost := 0
 	for rows.Next() {
-		var addr, doc string
-		if err := rows.Scan(&addr, &doc); err != nil {
-			return nil, err
+		var addr, doc sql.RawBytes
+		err := rows.Scan(&addr, &doc)
+		if err == nil {
+			var one lease.Lease
+			if one, err = readRow(addr, doc); err == nil {
+				all = append(all, one)
+				continue
+			}
 		}
-		one, err := read(addr, doc)
-		if err != nil {
-			damaged = true
-			log.Warn().Str("event", "dhcp.damaged").Str("ip", addr).Err(err).Msg("lease not read")
-			continue
+		if lost++; lost <= 10 {
+			log.Warn().Str("event", "dhcp.damaged").Hex("ip", addr).Err(err).Msg("lease not read")
 		}
-		all = append(all, one)
 	}
-	if err := rows.Err(); err != nil {
-		return nil, err
+	if err := rows.Err(); err != nil { // a page of the file
+		lost++
+		log.Error().Str("event", "dhcp.damaged").Err(err).Msg("leases not read to their end")
 	}
-	for _, err := range t.Restore(time.Now(), all, damaged) {
+	errs := t.Restore(time.Now(), all, lost > 0)
+	for _, err := range errs[:min(len(errs), 10)] {
 		log.Warn().Str("event", "dhcp.damaged").Err(err).Msg("lease not taken")
 	}
+	if n := lost + len(errs); n > 0 {
+		log.Error().Str("event", "dhcp.damaged").Int("lost", n).Int("kept", len(all)-len(errs)).Msg("leases lost; addresses are probed before they are given")
+	}
 	return &book{file: f, loop: l}, nil
-}
-
-func read(addr, doc string) (l lease.Lease, err error) {
-	var r row
-	if err := json.Unmarshal([]byte(doc), &r); err != nil {
-		return l, err
-	}
-	if r.Version != 1 {
-		return l, fmt.Errorf("version %d is not known here", r.Version)
-	}
-	l = lease.Lease{Client: string(r.Client), MAC: r.MAC, Port: r.Port, Host: r.Host, Vendor: r.Vendor, State: lease.State(r.State), Known: r.Known,
-		Plugged: r.Plugged, Since: r.Since, Until: r.Until}
-	if l.Addr, err = netip.ParseAddr(addr); err != nil {
-		return l, err
-	}
-	l.Subnet, err = netip.ParsePrefix(r.Subnet)
-	return l, err
-}
-
-func write(l *lease.Lease) string {
-	doc, err := json.Marshal(row{Version: 1, Client: []byte(l.Client), Subnet: l.Subnet.String(), MAC: l.MAC, Port: l.Port, Host: l.Host, Vendor: l.Vendor,
-		State: uint8(l.State), Known: l.Known, Plugged: l.Plugged, Since: l.Since, Until: l.Until})
-	if err != nil {
-		panic("dhcp: " + err.Error()) // times of years that have five digits
-	}
-	return string(doc)
 }
 
 // full says that too much waits to be stored.
@@ -125,26 +100,36 @@ func (b *book) turn() {
 	all := b.next
 	b.next, b.saving = b.spare[:0], true
 	end := func(err error) {
-		b.loop.Deliver(func() {
-			for i := range all {
-				all[i].done(err)
-			}
-			clear(all)
-			b.spare, b.saving = all, false
-		})
-	}
-	if err := b.file.Write(store.Write{Power: true, Done: end, Change: func(tx store.Tx) error {
-		for i := range all {
-			if _, err := tx.Exec(`INSERT INTO dhcp_lease (addr, doc) VALUES (?, ?) ON CONFLICT (addr) DO UPDATE SET doc = excluded.doc`,
-				all[i].lease.Addr.String(), write(&all[i].lease)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}}); err != nil {
 		for i := range all {
 			all[i].done(err)
 		}
+		clear(all)
 		b.spare, b.saving = all, false
 	}
+	if err := b.file.Write(store.Write{Power: true, Done: func(err error) { b.loop.Deliver(func() { end(err) }) }, Change: func(tx store.Tx) error {
+		return insert(tx, all)
+	}}); err != nil {
+		end(err)
+	}
+}
+
+// insert writes all. Of one address that is there twice the later row counts, as they stand in order.
+func insert(tx store.Tx, all []entry) error {
+	docs := make([]byte, 0, 160*len(all))
+	args := make([]any, 0, 2*together[0])
+	for i, n := range together {
+		for len(all) >= n {
+			args = args[:0]
+			for j := range all[:n] {
+				from := len(docs)
+				docs = appendRow(docs, &all[j].lease)
+				args = append(args, all[j].lease.Addr.AsSlice(), docs[from:len(docs):len(docs)])
+			}
+			if _, err := tx.Exec(inserts[i], args...); err != nil {
+				return err
+			}
+			all = all[n:]
+		}
+	}
+	return nil
 }

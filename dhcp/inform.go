@@ -15,6 +15,9 @@ func (s *Server) inform(q *question) result {
 	if !ip.Is4() || ip.IsUnspecified() {
 		return malformed
 	}
+	if !s.near(q.d, ip) {
+		return noSubnet
+	}
 	if q.net == nil && s.cfg.Mode == "server" {
 		return noSubnet
 	}

@@ -48,10 +48,11 @@ func (s *Server) watch(ctx context.Context) {
 // Heard notes another server that has answered a client of ours; wire tells it. From any goroutine.
 func (s *Server) Heard(o wire.Other) { s.heard(o.Interface, o.ID, o.From) }
 
-// heard says that there is another server: once a minute for each, as it may answer every client.
+// heard says that there is another server: once a minute for each, as it may answer every client, and eight times at most, as
+// clients can speak of any.
 func (s *Server) heard(on string, id, from netip.Addr) {
 	s.others.Add(1, on)
-	if since, worth := s.seldom.Worth(time.Now(), on+" "+id.String()); worth {
+	if since, worth := s.seldom.Worth(time.Now(), on+string('0'+id.As16()[15]%8)); worth {
 		s.log.Warn().Str("event", "dhcp.other").Str("interface", on).Stringer("server", id).Stringer("from", from).Uint64("since", since).
 			Msg("another DHCP server answers")
 	}

@@ -122,8 +122,8 @@ func (s *Server) believed(d *wire.Datagram, m *message) bool {
 		return m.get(optAgent) == nil || s.cfg.Snooping
 	case len(m.get(optAgent)) > 255 || m.raw[3] > 16: // it must come back whole; hops (RFC 1542 4.1.1)
 		return false
-	case len(s.cfg.Relays) == 0:
-		return true
+	case len(s.cfg.Relays) == 0: // an answer goes to no address that anybody may write there
+		return s.near(d, relay)
 	}
 	for _, p := range s.cfg.Relays {
 		if p.Contains(relay) && p.Contains(d.From.Addr()) {
@@ -131,6 +131,12 @@ func (s *Server) believed(d *wire.Datagram, m *message) bool {
 		}
 	}
 	return false
+}
+
+// near says that ip is in a subnet of ours, or on the interface: we answer nobody else, as who writes another's address as
+// his own would have us write to that one.
+func (s *Server) near(d *wire.Datagram, ip netip.Addr) bool {
+	return s.holding(ip) != nil || d.Interface.Holds(ip).IsValid()
 }
 
 // holding is the subnet with ip, nil where there is none.
@@ -241,7 +247,7 @@ func (q *question) reply(a *answer, k kind) wire.Reply {
 		}
 	case k == nak:
 		r.To = wire.Broadcast
-	case ci.IsValid():
+	case ci.IsValid() && m.kind != discover: // of a DISCOVER it means nothing
 		r.To = netip.AddrPortFrom(ci, wire.ClientPort4)
 	case m.broadcast() || m.hardwareType() != 1 || len(m.hardware()) != 6 || !yi.IsValid():
 		r.To = wire.Broadcast

@@ -197,6 +197,7 @@ func TestDestinations(t *testing.T) {
 		mac  bool
 	}{
 		{"to the hardware address", nil, "10.2.0.100:68", true},
+		{"a ciaddr in a DISCOVER", []dhcpv4.Modifier{ciaddr("192.0.2.7")}, "10.2.0.100:68", true},
 		{"broadcast flag", []dhcpv4.Modifier{dhcpv4.WithBroadcast(true)}, "255.255.255.255:68", false},
 		{"not Ethernet", []dhcpv4.Modifier{func(m *dhcpv4.DHCPv4) { m.HWType = 6 }}, "255.255.255.255:68", false},
 		{"relay", []dhcpv4.Modifier{relay}, "10.2.0.9:67", false},
@@ -289,7 +290,7 @@ func TestRelay(t *testing.T) {
 
 // TestForgedAgent: option 82 counts from relays that are believed alone, RFC 3046 2.1.
 func TestForgedAgent(t *testing.T) {
-	agent := generic(82, 1, 1, 'x')
+	agent := generic(82, 1, 1, 'x', 5, 4, 10, 3, 0, 1)
 	for _, c := range []struct {
 		name     string
 		make     func(*Config)
@@ -300,6 +301,7 @@ func TestForgedAgent(t *testing.T) {
 		{"from a client", func(*Config) {}, "", "0.0.0.0:68", false},
 		{"from a switch", func(c *Config) { c.Snooping = true }, "", "0.0.0.0:68", true},
 		{"from any relay", func(*Config) {}, "10.3.0.1", "10.3.0.1:67", true},
+		{"from any relay in no subnet of ours", func(*Config) {}, "192.0.2.1", "192.0.2.1:67", false},
 		{"from a relay that is listed", func(c *Config) { c.Relays = []netip.Prefix{netip.MustParsePrefix("10.3.0.1/32")} }, "10.3.0.1", "10.3.0.1:67", true},
 		{"from one that is not", func(c *Config) { c.Relays = []netip.Prefix{netip.MustParsePrefix("10.3.0.1/32")} }, "10.4.0.1", "10.4.0.1:67", false},
 		{"in the name of one", func(c *Config) { c.Relays = []netip.Prefix{netip.MustParsePrefix("10.3.0.1/32")} }, "10.3.0.1", "10.4.0.66:67", false},
@@ -452,6 +454,10 @@ func TestInform(t *testing.T) {
 				t.Errorf("%s: got %v to %v", mode, a.Summary(), r.To)
 			}
 			l.send(l.of(1, tInform)) // from nowhere
+			l.silent()
+			d = l.of(1, tInform, ciaddr("192.0.2.7")) // to somebody else
+			d.From = netip.MustParseAddrPort("192.0.2.7:68")
+			l.send(d)
 			l.silent()
 		})
 	}

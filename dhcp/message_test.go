@@ -233,3 +233,20 @@ func FuzzMessage(f *testing.F) {
 		}
 	})
 }
+
+// TestFullAnswer: however much is put and whatever a relay said, an answer is no longer than its client takes, and can be read.
+func TestFullAnswer(t *testing.T) {
+	for agent := range 100 {
+		var m, back message
+		if err := m.parse(header(append(append([]byte{53, 1, 1, 82, byte(agent)}, make([]byte, agent)...), 255)...)); err != nil {
+			t.Fatal(err)
+		}
+		a := m.begin(offer)
+		for a.put(200, 'x') {
+		}
+		raw := a.seal()
+		if err := back.parse(raw); err != nil || len(raw) > m.size() || len(raw) < m.size()-2 || len(back.get(optAgent)) != agent {
+			t.Fatalf("option 82 of %d: got %d octets, %v, want %d", agent, len(raw), err, m.size())
+		}
+	}
+}

@@ -320,3 +320,22 @@ func TestMACMoves(t *testing.T) {
 		}
 	})
 }
+
+// TestShare: of an address that the office's other server may have given, nothing is said.
+func TestShare(t *testing.T) {
+	for _, of := range []int{1, 2} {
+		cfg := office()
+		cfg.Share = Share{1, of}
+		inLab(t, cfg, func(l *lab) {
+			l.send(l.of(1, tRequest, wish("10.2.0.101")))
+			if got := len(l.sent()); got > 0 != (of == 1) {
+				t.Errorf("one of %d servers: got %d answers", of, got)
+			}
+			for phone := range byte(4) {
+				if ip := l.dora(phone); of == 2 && at(ip).As4()[3]%2 != 0 {
+					t.Errorf("got %v, which is the other's", ip)
+				}
+			}
+		})
+	}
+}

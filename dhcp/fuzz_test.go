@@ -28,18 +28,10 @@ func FuzzServer(f *testing.F) {
 	f.Add(asked(f, tDiscover, agent, dhcpv4.WithRelay([]byte{10, 3, 0, 1})), asked(f, tRequest, agent, dhcpv4.WithRelay([]byte{10, 3, 0, 1}), wish("10.4.0.100"), server("10.3.0.1")))
 	f.Add(asked(f, tDiscover, generic(80), generic(61, 255, 0, 1)), asked(f, tRelease, generic(61, 255, 0, 1), ciaddr("10.2.0.100"), server("10.2.0.1")))
 	f.Add(asked(f, tInform, ciaddr("10.2.0.7")), asked(f, tDecline, wish("10.2.0.100"), server("10.2.0.1")))
-	file, err := store.Open(":memory:", Schema) // read at each start; rows are written and read here, as SQLite is slow to fuzz
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() { file.Close() })
+	start := fuzzed(f, cfg)
 	f.Fuzz(func(t *testing.T, first, second []byte) {
-		l := newLab(t, cfg)
-		l.loop = loop.New(100, 10)
+		l := start(t)
 		var err error
-		if l.s, err = New(cfg, l.loop, file, l, func() Servers { return servers }, nil, zerolog.New(failing{t}).Level(zerolog.ErrorLevel)); err != nil {
-			t.Fatal(err)
-		}
 		rows := map[netip.Addr]lease.Lease{}
 		for _, raw := range [][]byte{first, second} {
 			was := bytes.Clone(raw)
@@ -86,6 +78,24 @@ func FuzzServer(f *testing.F) {
 			}
 		}
 	})
+}
+
+// fuzzed makes servers of cfg that are called without their loop. Their file is read at each start; rows are written and read
+// by the target, as SQLite is slow to fuzz.
+func fuzzed(f *testing.F, cfg Config) func(t *testing.T) *lab {
+	file, err := store.Open(":memory:", Schema)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { file.Close() })
+	return func(t *testing.T) *lab {
+		l := newLab(t, cfg)
+		l.loop = loop.New(100, 10)
+		if l.s, err = New(cfg, l.loop, file, l, func() Servers { return servers }, nil, zerolog.New(failing{t}).Level(zerolog.ErrorLevel)); err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
 }
 
 // failing fails its test when something is logged.

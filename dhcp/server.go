@@ -186,7 +186,11 @@ func (s *Server) take(batch []wire.Datagram) {
 
 func (s *Server) serve(batch []wire.Datagram) {
 	for i := range batch {
-		s.serve4(&batch[i])
+		if batch[i].Six() {
+			s.serve6(&batch[i])
+		} else {
+			s.serve4(&batch[i])
+		}
 	}
 	s.expire()
 }

@@ -84,7 +84,8 @@ func (o *Office) listenDHCP() error {
 	if o.dhcp == nil || o.wires.Wire != nil { // a test has brought its own
 		return nil
 	}
-	wc := wire.Config{Interfaces: o.Config().DHCP.Interfaces, Four: true, Heard: o.dhcp.Heard, Metrics: o.metrics, Log: o.log}
+	cfg := o.Config()
+	wc := wire.Config{Interfaces: cfg.DHCP.Interfaces, Four: true, Six: cfg.DHCP.Six(), Heard: o.dhcp.Heard, Metrics: o.metrics, Log: o.log}
 	w, err := wire.Open(wc)
 	if err != nil {
 		return fmt.Errorf("dhcp: %w", err)

@@ -86,6 +86,9 @@ func (v Visit) unsaved(now time.Time, out []Action) (Visit, []Action) {
 			out = append(out, Drift{})
 		}
 	case leave, drop, forget:
+		if v.Serving() && v.Owes == nil && !v.Home.Foreign && latest(v.Contacts).After(now) { // home has ended it, or may have: its word ends it here
+			v.Owes, out = v.doubtful(now), append(out, Drift{})
+		}
 		out = append(out, Wake{now.Add(backoff(1))})
 	}
 	v.now = nil

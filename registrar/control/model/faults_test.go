@@ -69,6 +69,7 @@ func (w *world) restore(o *office, e event) {
 
 // lose has R come back with other data than it had; every office finds out within ten seconds and writes what it has.
 func (w *world) lose(rows map[roam.UserID]*row) {
+	w.r.older = w.r.older || rows != nil
 	if rows == nil {
 		rows = map[roam.UserID]*row{}
 	}

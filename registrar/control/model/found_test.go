@@ -44,6 +44,12 @@ func TestFound(t *testing.T) {
 			{what: "weather", flag: true, n: 1, pause: 11 * time.Minute},
 			{what: "bye", pause: 25 * time.Millisecond},
 		}},
+		{"a goodbye that home has heard, and the disk of who passed it on did not take", many, []event{
+			{what: "move", user: 3, office: 1, pause: 100 * time.Millisecond},
+			{what: "disk full", office: 1, flag: true},
+			{what: "bye", user: 3},
+			{what: "move", user: 3, office: 0, pause: 100 * time.Millisecond},
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) { history(t, everywhere(c.policy), c.events) })
 	}

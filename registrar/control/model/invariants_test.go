@@ -272,7 +272,8 @@ func (w *world) empty() {
 			if len(s.home.At) > 0 || len(s.home.Owed) > 0 || s.home.Busy() || s.home.Location.Office != "" || len(s.turn.queue) > 0 {
 				w.fail("I10: left of %s at home: %+v", s.home.User, s.home.Kept)
 			}
-			if r := w.r.read(s.home.User); r.Office != "" {
+			// What an older R has of a user who has been deleted since is nobody's; it ends by itself in a week, and home refuses his calls.
+			if r := w.r.read(s.home.User); r.Office != "" && !(s.removed && w.r.older) {
 				w.fail("I10: R still has %s at %s", s.home.User, r.Office)
 			}
 		}

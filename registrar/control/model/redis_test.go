@@ -20,6 +20,7 @@ type redis struct {
 	rows   map[roam.UserID]*row
 	down   bool
 	backup map[roam.UserID]*row // an old copy
+	older  bool                 // it has come back with such a copy
 	engine *engine
 	onEv   func(user roam.UserID, epoch roam.Epoch) // roam:ev
 }

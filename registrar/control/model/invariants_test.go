@@ -149,14 +149,13 @@ func (w *world) survived(o *office, was published) {
 		}
 	}
 	for key, stay := range was.visits {
-		// What a disk that takes nothing leaves to memory alone is that an end is owed: of a visit that the phone was refused, or
-		// that is over. No 200 was said of it, and home's record ends by itself.
-		unwritten := o.filled && !stay.Serving()
-		if was.spoilt[key.user] || unwritten && stay.Gone == nil {
+		// What a disk that takes nothing leaves to memory alone is what is owed to home: that a visit is over which the phone was
+		// refused, or whether one stands whose end was refused. No 200 was said of it, and home's record ends by itself.
+		if was.spoilt[key.user] || o.filled && !stay.Serving() && stay.Gone == nil {
 			continue
 		}
 		v := o.visitor(key.user, key.device)
-		if v == nil || v.visit.Serving() != stay.Serving() || (v.visit.Gone == nil) != (stay.Gone == nil) || !unwritten && (v.visit.Owes == nil) != (stay.Owes == nil) {
+		if v == nil || v.visit.Serving() != stay.Serving() || (v.visit.Gone == nil) != (stay.Gone == nil) || !o.filled && (v.visit.Owes == nil) != (stay.Owes == nil) {
 			w.fail("I3: %s forgot its visitor %v: %+v", o.id, key, stay)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -24,6 +25,9 @@ func (n *nowhere) Send(_ *sip.Flow, b []byte) error                  { n.last = 
 func (n *nowhere) Find(roam.Flow) (*sip.Flow, bool)                  { return nil, false }
 func (n *nowhere) Reach(context.Context, sip.URI) ([]sip.Hop, error) { return nil, roam.NoRoute }
 func (n *nowhere) Open(context.Context, sip.Hop) (*sip.Flow, error)  { return nil, roam.NoRoute }
+func (n *nowhere) Renew(context.Context, sip.Hop, *sip.Flow, time.Time) (*sip.Flow, error) {
+	return nil, roam.NoRoute
+}
 
 // BenchmarkRefresh is a REGISTER with a good digest that changes nothing, from the parsed message to the
 // written 200: what a registrar does all day. The message is made outside the clock.

@@ -267,13 +267,14 @@ func TestToldAtItsStart(t *testing.T) {
 func TestStartFromNobody(t *testing.T) {
 	inWorld(t, func(w *world) {
 		time.Sleep(heedEvery)
-		started := 0
+		started, said := 0, 0 // each notice has a transaction of its own
 		w.on("north", func(s *Server) { s.OnStarted(func(roam.OfficeID, time.Time) { started++ }) })
 		say := func(partner roam.OfficeID, body string) int {
 			south, north := w.offices["south"], w.offices["north"]
 			m := &sip.Message{}
-			text := strings.ReplaceAll("NOTIFY sip:north SIP/2.0\nVia: SIP/2.0/TLS x:1;branch=z9hG4bKc"+strconv.Itoa(len(body))+string(partner)+"\nMax-Forwards: 70\nFrom: <sip:s>;tag=1\nTo: <sip:n>\nCall-ID: c"+
-				string(partner)+"\nCSeq: 1 NOTIFY\nEvent: roam-start\nContent-Type: "+startType+"\nContent-Length: ", "\n", "\r\n")
+			said++
+			text := strings.ReplaceAll("NOTIFY sip:north SIP/2.0\nVia: SIP/2.0/TLS x:1;branch=z9hG4bK"+strconv.Itoa(said)+"\nMax-Forwards: 70\nFrom: <sip:s>;tag=1\nTo: <sip:n>\nCall-ID: c"+
+				strconv.Itoa(said)+"\nCSeq: 1 NOTIFY\nEvent: roam-start\nContent-Type: "+startType+"\nContent-Length: ", "\n", "\r\n")
 			if err := sip.Parse([]byte(text+strconv.Itoa(len(body))+"\r\n\r\n"+body), m); err != nil {
 				t.Fatal(err)
 			}

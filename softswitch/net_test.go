@@ -139,6 +139,11 @@ func (n *node) Open(ctx context.Context, h sip.Hop) (*sip.Flow, error) {
 	return n.net.flow(h.Transport, local, a), nil
 }
 
+// Renew is transaction.Sender's: no connection is lost here without a word.
+func (n *node) Renew(_ context.Context, _ sip.Hop, old *sip.Flow, _ time.Time) (*sip.Flow, error) {
+	return old, nil
+}
+
 func (net *network) node(addrs ...string) *node {
 	n := &node{net: net, loop: loop.New(4096, 64)}
 	for _, a := range addrs {

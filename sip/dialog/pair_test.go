@@ -46,6 +46,9 @@ func (s *side) Send(_ *sip.Flow, b []byte) error {
 func (s *side) Find(roam.Flow) (*sip.Flow, bool)                  { return s.flow, true }
 func (s *side) Reach(context.Context, sip.URI) ([]sip.Hop, error) { return []sip.Hop{{}}, nil }
 func (s *side) Open(context.Context, sip.Hop) (*sip.Flow, error)  { return s.flow, nil }
+func (s *side) Renew(context.Context, sip.Hop, *sip.Flow, time.Time) (*sip.Flow, error) {
+	return s.flow, nil
+}
 
 func newSide(t *testing.T, name string, ip string) *side {
 	s := &side{t: t, name: name, loop: loop.New(1000, 10)}

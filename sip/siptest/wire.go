@@ -52,6 +52,7 @@ type Wire struct {
 	To   Receiver                                // set by the test
 	Hops func(u sip.URI) ([]sip.Hop, error)      // nil: one hop
 	Dial func(h sip.Hop) (*sip.Flow, error)      // nil: UDP
+	Anew func(h sip.Hop) (*sip.Flow, error)      // Renew; nil: as Dial
 	Lose func(f *sip.Flow, b []byte) (err error) // called for each message sent, if set
 	Dead map[roam.Flow]bool                      // connections that are gone
 
@@ -215,4 +216,12 @@ func (w *Wire) Open(_ context.Context, h sip.Hop) (*sip.Flow, error) {
 		return w.Dial(h)
 	}
 	return UDP(h.Addr), nil
+}
+
+// Renew is transaction.Sender's.
+func (w *Wire) Renew(ctx context.Context, h sip.Hop, _ *sip.Flow, _ time.Time) (*sip.Flow, error) {
+	if w.Anew != nil {
+		return w.Anew(h)
+	}
+	return w.Open(ctx, h)
 }

@@ -23,7 +23,8 @@ type attempt struct {
 	state   state // trying (Calling), proceeding, completed, terminated
 	waiting bool  // for the final response after a CANCEL
 
-	repeat loop.Timer // A, E
+	began  time.Time
+	repeat loop.Timer // A, E; of a connection: see doubt
 	wait   time.Duration
 	end    loop.Timer // B, F, or the wait after CANCEL
 }
@@ -36,12 +37,8 @@ func (a *attempt) begin() error {
 	}
 	l.clients[a.key] = a
 	if a.flow.Transport.Stream() {
-		set := l.byFlow[a.flow.Flow]
-		if set == nil {
-			set = map[*attempt]struct{}{}
-			l.byFlow[a.flow.Flow] = set
-		}
-		set[a] = struct{}{}
+		a.join()
+		a.doubtLater()
 	} else {
 		a.repeatAfter(T1)
 	}
@@ -61,6 +58,10 @@ func (a *attempt) Alarm(t *loop.Timer) {
 		a.failed(roam.Timeout)
 		return
 	}
+	if a.flow.Transport.Stream() {
+		a.doubt()
+		return
+	}
 	a.layer.repeat(packet{a.flow, a.req}) // timer B or F ends what is lost
 	switch {
 	case a.method == sip.INVITE:
@@ -76,6 +77,20 @@ func (a *attempt) Alarm(t *loop.Timer) {
 func (a *attempt) settled() {
 	a.repeat.Stop()
 	a.end.Stop()
+	a.part()
+}
+
+// join and part have Closed find a by its connection, or no more.
+func (a *attempt) join() {
+	set := a.layer.byFlow[a.flow.Flow]
+	if set == nil {
+		set = map[*attempt]struct{}{}
+		a.layer.byFlow[a.flow.Flow] = set
+	}
+	set[a] = struct{}{}
+}
+
+func (a *attempt) part() {
 	if set := a.layer.byFlow[a.flow.Flow]; set != nil {
 		if delete(set, a); len(set) == 0 {
 			delete(a.layer.byFlow, a.flow.Flow)

@@ -3,6 +3,7 @@ package transaction
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -19,6 +20,9 @@ func (nowhere) Send(*sip.Flow, []byte) error                         { return ni
 func (nowhere) Find(roam.Flow) (*sip.Flow, bool)                     { return nil, false }
 func (nowhere) Reach(context.Context, sip.URI) ([]sip.Hop, error)    { return nil, nil }
 func (nowhere) Open(context.Context, sip.Hop) (f *sip.Flow, e error) { return nil, e }
+func (nowhere) Renew(context.Context, sip.Hop, *sip.Flow, time.Time) (f *sip.Flow, e error) {
+	return nil, e
+}
 
 // A REGISTER answered in its turn: what the layer adds to parsing and the handler.
 func BenchmarkWithoutState(b *testing.B) {

@@ -18,6 +18,8 @@ type Client struct {
 	on    func(res *sip.Message, err error)
 
 	hops      []sip.Hop // still to try
+	hop       sip.Hop   // that of try; the zero one: down a flow
+	resent    bool      // see attempt.resend
 	big       bool      // too long for UDP: hops has streams first (18.1.1)
 	ack       bool      // an ACK to a 2xx: sent once, and that is all
 	first     attempt   // most requests have but one
@@ -113,6 +115,7 @@ func (c *Client) next(err error) {
 			case c.outgrows(f):
 				c.preferStreams(hop)
 			default:
+				c.hop = hop
 				if err = c.send(f); err == nil {
 					c.settleOn(hop)
 					return

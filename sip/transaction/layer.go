@@ -127,7 +127,7 @@ func (l *Layer) count() {
 func (l *Layer) Closed(f *sip.Flow) {
 	l.loop.Deliver(func() {
 		for _, a := range slices.Collect(maps.Keys(l.byFlow[f.Flow])) { // failed may begin others
-			a.failed(ErrClosed)
+			a.lost()
 		}
 		for _, fn := range l.onClosed {
 			fn(f)
@@ -214,6 +214,7 @@ func (l *Layer) begin(m *sip.Message) {
 	key := l.serverHash(m, m.Method())
 	if tx := l.servers[key]; tx != nil {
 		l.repeatedIn.Add(1)
+		tx.follow(m.Flow)
 		tx.again()
 		return
 	}

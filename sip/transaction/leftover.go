@@ -69,6 +69,9 @@ func (l *Layer) repeated(key uint64, m *sip.Message) (found bool) {
 			l.repeat(packet{m.Flow, w.Bytes()})
 		}
 	} else if p, kept := l.kept.Get(key); kept {
+		if follows(p.flow, m.Flow) {
+			p.flow = m.Flow
+		}
 		l.repeat(p)
 	}
 	return true

@@ -57,7 +57,7 @@ func (s *Server) forgotten(code int) bool {
 	case s.method == sip.INVITE && code >= 300 && !s.proven():
 		return true
 	}
-	return s.method != sip.INVITE && s.flow.Transport.Stream() // Timer J is 0
+	return s.method != sip.INVITE && s.flow.Transport.Stream() && s.flow.Office() == "" // Timer J is 0; another office may resend
 }
 
 // untimely says that only an INVITE may be answered so: of other requests nobody waits for news but 100, and a 408 comes

@@ -54,6 +54,8 @@ type Sender interface {
 	Find(key roam.Flow) (*sip.Flow, bool)
 	Reach(ctx context.Context, u sip.URI) ([]sip.Hop, error)
 	Open(ctx context.Context, h sip.Hop) (*sip.Flow, error)
+	// Renew is Open by a connection that is not old, by which nothing was heard since; old, if something was.
+	Renew(ctx context.Context, h sip.Hop, old *sip.Flow, since time.Time) (*sip.Flow, error)
 }
 
 // Handler takes a request that no transaction claims. It runs on the loop and must

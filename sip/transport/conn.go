@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -35,12 +36,14 @@ type conn struct {
 	code     ws.StatusCode // why the reader ends a WebSocket; 0: for what was in a message
 	handled  int           // messages and pings read since the last pause; the reader's alone
 	stranger bool          // an office that is no partner: its first request is refused, and that is all
+	heard    atomic.Int64  // Unix nanoseconds, when anything came last
 
 	wake chan struct{} // one place: pending or ended changed
 
 	mu      sync.Mutex // guards what follows
 	pending []byte     // at most maxPending
 	ended   bool       // nothing more is taken; the writer writes pending and ends
+	retired time.Time  // when the reader ends, another connection having taken its place; zero: it has not
 }
 
 // newConn is one whose messages are those of a stream.
@@ -98,6 +101,7 @@ func (c *conn) read() error {
 	for {
 		n, err := c.nc.Read(room)
 		if n > 0 {
+			c.heard.Store(time.Now().UnixNano())
 			c.in.Feed(room[:n])
 			whole, closing := c.feed()
 			if closing {
@@ -170,6 +174,9 @@ func (c *conn) readWithin(d time.Duration) { c.readUntil(time.Now().Add(d)) }
 func (c *conn) readUntil(deadline time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.retired.IsZero() {
+		deadline = c.retired
+	}
 	if !c.ended {
 		_ = c.nc.SetReadDeadline(deadline)
 	}

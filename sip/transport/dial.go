@@ -47,6 +47,11 @@ func (t *Transport) Open(ctx context.Context, h sip.Hop) (*sip.Flow, error) {
 	if err != nil {
 		return nil, err
 	}
+	return d.wait(ctx, h)
+}
+
+// wait is d's flow, once it has one.
+func (d *dialing) wait(ctx context.Context, h sip.Hop) (*sip.Flow, error) {
 	select {
 	case <-d.done:
 	case <-ctx.Done():
@@ -66,6 +71,11 @@ func (t *Transport) dialingTo(h sip.Hop, remote netip.AddrPort) (*dialing, error
 	if d := t.pool[h]; d != nil && d.living() {
 		return d, nil
 	}
+	return t.startLocked(t.pool, h, remote)
+}
+
+// startLocked begins a connection to h, and puts it into where.
+func (t *Transport) startLocked(where map[sip.Hop]*dialing, h sip.Hop, remote netip.AddrPort) (*dialing, error) {
 	if t.state != serving {
 		return nil, fmt.Errorf("open %s: %w", h.Addr, net.ErrClosed)
 	}
@@ -74,7 +84,7 @@ func (t *Transport) dialingTo(h sip.Hop, remote netip.AddrPort) (*dialing, error
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), t.limits.dial) // close cancels it, too
 	d := &dialing{done: make(chan struct{}), cancel: cancel}
-	t.pool[h] = d
+	where[h] = d
 	go func() { // Serve waits for it: enter added it to wg
 		defer t.exit(dialledConn, remote.Addr(), nil)
 		t.dial(ctx, h, d)
@@ -95,6 +105,7 @@ func (t *Transport) dial(ctx context.Context, h sip.Hop, d *dialing) {
 		close(d.done)
 		return
 	}
+	t.adopt(h, d)
 	close(d.done)
 	d.c.run()
 	t.forget(h, d)
@@ -104,8 +115,10 @@ func (t *Transport) dial(ctx context.Context, h sip.Hop, d *dialing) {
 func (t *Transport) forget(h sip.Hop, d *dialing) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.pool[h] == d {
-		delete(t.pool, h)
+	for _, where := range []map[sip.Hop]*dialing{t.pool, t.renewed} {
+		if where[h] == d {
+			delete(where, h)
+		}
 	}
 }
 

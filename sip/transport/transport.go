@@ -95,6 +95,7 @@ type Transport struct {
 	lastID  uint32
 	conns   map[uint64]*conn       // living, by Flow.Conn
 	pool    map[sip.Hop]*dialing   // connections of our making, and those under way
+	renewed map[sip.Hop]*dialing   // under way, to take the place of one in pool: see Renew
 	guests  map[*net.TCPConn]guest // phones', by what was accepted
 	sources map[netip.Addr]int     // accepted connections by source
 	kinds   [kinds]int             // connections by kind
@@ -145,6 +146,7 @@ func New(cfg Config, identify func(*sip.Flow) roam.OfficeID, m *metric.Set, log 
 		parse:   sip.Parse,
 		conns:   map[uint64]*conn{},
 		pool:    map[sip.Hop]*dialing{},
+		renewed: map[sip.Hop]*dialing{},
 		guests:  map[*net.TCPConn]guest{},
 		sources: map[netip.Addr]int{},
 		ending:  make(chan struct{}),
@@ -192,8 +194,10 @@ func (t *Transport) close() {
 	for _, c := range t.conns {
 		conns = append(conns, c)
 	}
-	for _, d := range t.pool {
-		d.cancel()
+	for _, dialled := range []map[sip.Hop]*dialing{t.pool, t.renewed} {
+		for _, d := range dialled {
+			d.cancel()
+		}
 	}
 	t.mu.Unlock()
 	for _, d := range t.doors {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -38,6 +39,7 @@ type engine struct {
 	l      *lua.LState
 	script *lua.LFunction
 	row    *row
+	now    time.Time
 }
 
 var engines = sync.Pool{New: func() any { return newEngine(readScript()) }}
@@ -80,6 +82,12 @@ func (e *engine) call(l *lua.LState) int {
 		}
 		l.Push(t)
 		return 1
+	case "TIME":
+		t := l.NewTable()
+		t.Append(lua.LString(strconv.FormatInt(e.now.Unix(), 10)))
+		t.Append(lua.LString(strconv.Itoa(e.now.Nanosecond() / 1000)))
+		l.Push(t)
+		return 1
 	case "GET":
 		if e.row.ep == "" {
 			l.Push(lua.LFalse)
@@ -119,7 +127,7 @@ func (r *redis) set(w *world, user roam.UserID, at roam.Location, why string) (n
 	}
 	was := r.read(user)
 	e := r.engine
-	e.row = k
+	e.row, e.now = k, w.now
 	argv := e.l.NewTable()
 	for _, a := range [...]string{string(user), strconv.FormatUint(uint64(at.Epoch), 10), string(at.Office), at.Switch, at.Registrar, string(at.Device), "", "", why, "1", "1", "50"} {
 		argv.Append(lua.LString(a))

@@ -58,6 +58,13 @@ func (s *Server) Provisional(user roam.UserID) bool {
 	return s.others.owed[user] > 0
 }
 
+// owes says that o has not recorded a visitor who is served here.
+func (s *Server) owes(o roam.OfficeID) bool {
+	s.others.mu.Lock()
+	defer s.others.mu.Unlock()
+	return s.others.provisional[o] > 0
+}
+
 func (s *Server) count(m *metric.Set) {
 	s.others.up, s.others.provisional, s.others.owed = map[roam.OfficeID]bool{}, map[roam.OfficeID]int64{}, map[roam.UserID]int{}
 	m.Gauge("partner_up", "Whether the office answered the last request of ours.", []string{"partner"}, func(emit func(float64, ...string)) {

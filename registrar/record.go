@@ -36,7 +36,9 @@ func (s *Server) record(v *visitor, a control.Record) {
 			granted, _ := res.Seconds(sip.Expires)
 			ev.Location, ev.Grant, ev.Held = doc.Location, time.Duration(granted)*time.Second, doc.Held
 		}
-		s.stepVisit(v, ev)
+		if s.stepVisit(v, ev); ev.Why == roam.OK {
+			s.records(home)
+		}
 	})
 }
 

@@ -51,6 +51,7 @@ type rejoining struct {
 	tries   int
 	waiting *loop.Timer
 	repeats []*visitor // of its users: whose message is still to be repeated
+	owing   time.Time  // when what is owed to it was said again last; see recorded
 
 	heeding bool      // it has started, and has been heard so not long ago
 	heeded  time.Time // when that was
@@ -199,14 +200,30 @@ func (s *Server) recall(o roam.OfficeID) {
 	})
 }
 
+// records says that home o has just recorded a visit: it lives, so what is owed to it need not wait for its next try, which may
+// be minutes away. Until it is told, calls from here go to visitors of whom it knows better.
+func (s *Server) records(o roam.OfficeID) {
+	if !s.owes(o) {
+		return
+	}
+	if r := s.rejoins(o); len(r.repeats) == 0 && s.loop.Now().Sub(r.owing) >= heedEvery {
+		r.owing = s.loop.Now()
+		s.repeatWhich(o, func(v *visitor) bool { return v.visit.Owes != nil })
+	}
+}
+
 // repeat repeats the registration messages of o's users here, paced. One that is under way begins anew.
 func (s *Server) repeat(o roam.OfficeID) {
+	s.repeatWhich(o, func(v *visitor) bool { return v.visit.Serving() || v.visit.Owes != nil })
+}
+
+func (s *Server) repeatWhich(o roam.OfficeID, which func(*visitor) bool) {
 	r := s.rejoins(o)
 	idle := len(r.repeats) == 0
 	r.repeats = r.repeats[:0]
 	for _, vs := range s.visitors {
 		for _, v := range vs {
-			if (v.visit.Serving() || v.visit.Owes != nil) && v.visit.Home.Office == o {
+			if v.visit.Home.Office == o && which(v) {
 				r.repeats = append(r.repeats, v)
 			}
 		}

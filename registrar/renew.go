@@ -98,7 +98,10 @@ func (s *Server) renewal(v *visitor, a control.Renewal) {
 			sip.Field{Name: sip.Authorization, Value: string(value)})
 		s.askFor(in.by.Sub(s.loop.Now()), in.home, a.At, func(w *sip.Writer, _ *sip.Flow) error { return build(w) }, func(res *sip.Message, err error) {
 			in.took = s.loop.Now().Sub(in.sent)
-			s.stepVisit(v, s.renewalAnswered(v, in, value, res, err))
+			ev := s.renewalAnswered(v, in, value, res, err)
+			if s.stepVisit(v, ev); ev.Ticket.User != "" {
+				s.records(in.home)
+			}
 		})
 	})
 }

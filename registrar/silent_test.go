@@ -283,3 +283,24 @@ func TestRefusedLate(t *testing.T) {
 		}
 	})
 }
+
+// TestOwedWhenHomeRecords (M9 a): a home that records one visitor lives, so the others that it has not recorded are said to it
+// at once, and not when their next try, minutes later, is due.
+func TestOwedWhenHomeRecords(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.on("south", func(s *Server) { s.cfg.HomeSilent.Expires = roam.Duration(time.Hour) })
+		w.set(func() {
+			w.lose = func(_, _ roam.OfficeID, m *sip.Message) bool { return message(m) }
+		})
+		a := w.phone().carry("south")
+		a.expires = 3600
+		a.want(200)
+		settle(8 * time.Minute)
+		w.set(func() { w.lose = nil })
+		b := w.phone().carry("south")
+		b.to, b.login, b.password, b.device = "sip:1002@north.example", "1002", "secret-1002", "urn:uuid:b"
+		b.want(200)
+		settle(2 * time.Second)
+		w.agree("south")
+	})
+}

@@ -78,7 +78,8 @@ type office struct {
 	retrying      bool
 	seen          map[seenKey]bool // digest answers: the second one changes nothing
 	places        map[roam.UserID]place
-	before        *published // what was published when it was killed
+	recalls       [officesHere]time.Time // when what is owed to each was said again last; see records
+	before        *published             // what was published when it was killed
 }
 
 type seenKey struct {
@@ -188,7 +189,7 @@ func (o *office) start() {
 	o.up, o.booted = true, o.now
 	o.log("%s: started", o.id)
 	o.subscribers, o.visitors, o.waits, o.owing, o.retrying = nil, nil, map[uint64]func(control.Answer){}, nil, false
-	o.renewals = map[uint64]*attempt{}
+	o.renewals, o.recalls = map[uint64]*attempt{}, [officesHere]time.Time{}
 	o.seen, o.places = map[seenKey]bool{}, map[roam.UserID]place{}
 	o.ceiling, o.last = o.disk.ceiling, o.disk.ceiling
 	for i := o.n; i < len(o.users); i += officesHere {

@@ -223,8 +223,23 @@ func (o *office) record(v *visitor, a control.Record) {
 			if err != nil {
 				ev.Why = roam.HomeSilent
 			}
-			o.stepVisit(v, ev)
+			if o.stepVisit(v, ev); ev.Why == roam.OK {
+				o.records(home)
+			}
 		})
+}
+
+// records says that home has just recorded a visit: what is owed to it is said again now (registrar's).
+func (o *office) records(home *office) {
+	if o.now.Sub(o.recalls[home.n]) < 5*time.Second {
+		return
+	}
+	for _, v := range slices.Clone(o.visitors) {
+		if v.visit.Home.Office == home.id && v.visit.Serving() && v.visit.Owes != nil {
+			o.recalls[home.n] = o.now
+			o.changeVisit(v, func() control.Event { return control.Confirm{} })
+		}
+	}
 }
 
 // message is the registration message for v.
@@ -259,7 +274,9 @@ func (o *office) renewal(v *visitor, act control.Renewal) {
 			o.answer(control.Answer{Tx: act.Tx, Why: got.Why})
 			got = control.Renewed{Passed: true}
 		}
-		o.stepVisit(v, got)
+		if o.stepVisit(v, got); got.Ticket.User != "" {
+			o.records(home)
+		}
 	})
 }
 

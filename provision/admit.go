@@ -120,7 +120,6 @@ type grant struct {
 	record record
 	mine   bool // the phone is somebody's
 	first  bool // this is its first fetch
-	expect string
 }
 
 // admit decides. lease is that of the address that asks.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"os"
@@ -375,5 +376,46 @@ func TestDerive(t *testing.T) {
 	}
 	if got := derive(make([]byte, 32), forSIP, yealink, 1); got != "3u5yz4e9fzet74sy98862wn3" { // phones have it
 		t.Errorf("got %q, want what it always was", got)
+	}
+}
+
+// TestAvalanche: a thousand phones that start at once all get their settings, each its own.
+func TestAvalanche(t *testing.T) {
+	w := newWorld(t, nil)
+	const many = 1000
+	phones := make([]MAC, many)
+	for i := range phones {
+		phones[i] = MAC{0, 0x15, 0x65, 1, byte(i >> 8), byte(i)}
+		w.leases[netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})] = phones[i].Colons()
+	}
+	w.server.mu.Lock()
+	for _, m := range phones {
+		w.server.phones[m] = &record{User: "2001@south.example", Generation: 1, Given: w.now}
+	}
+	w.server.mu.Unlock()
+	began := time.Now()
+	wrong := make(chan string, many)
+	for i, m := range phones {
+		go func() {
+			res := w.ask("/"+m.String()+".cfg", from(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}).String()))
+			b, _ := io.ReadAll(res.Body)
+			if res.StatusCode != 200 || !strings.Contains(string(b), derive(w.server.secret, forSIP, m, 1)) {
+				wrong <- m.String() + ": " + res.Status
+				return
+			}
+			wrong <- ""
+		}()
+	}
+	for range phones {
+		if text := <-wrong; text != "" {
+			t.Error(text)
+		}
+	}
+	t.Logf("%d phones in %v", many, time.Since(began))
+	w.restart()
+	for _, m := range phones {
+		if r := w.server.copyOf(m); r.First.IsZero() || r.Generation != 1 {
+			t.Fatalf("%s: got %+v after a restart", m, r)
+		}
 	}
 }

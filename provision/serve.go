@@ -39,7 +39,6 @@ type counters struct {
 	requests *metric.Counter
 	overload *metric.Counter
 	took     *metric.Histogram
-	panics   *metric.Value
 }
 
 func (s *Server) count(m *metric.Set) {

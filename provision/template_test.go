@@ -132,9 +132,9 @@ func shape(t *testing.T, text string) string {
 func keys(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
-		key, rest, _ := strings.Cut(line, " = ")
+		key, _, _ := strings.Cut(line, " = ")
 		if strings.HasPrefix(line, `"`) {
-			_, rest, _ = strings.Cut(line, "<")
+			_, rest, _ := strings.Cut(line, "<")
 			key = fmt.Sprint("address", strings.Count(line, "<"), strings.Count(line, ">"), strings.Count(line, `"`), strings.Count(rest, ";"), strings.Contains(line, "x;auth"))
 		}
 		b.WriteString(key + "\n")

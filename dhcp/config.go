@@ -76,7 +76,7 @@ type Options struct {
 	Search        []string          `yaml:"search"`         // 119
 	NTP           []netip.Addr      `yaml:"ntp"`            // 42
 	Timezone      string            `yaml:"timezone"`       // 2, 100, 101: America/Chicago
-	Provision     string            `yaml:"provision"`      // 66 and 160: the URL where phones find their settings; {mac}, {MAC} and {server} are filled in
+	Provision     string            `yaml:"provision"`      // 66 and 160: the URL where phones find their settings; {mac}, {MAC}, {server} and {secret} are filled in
 	TFTP          string            `yaml:"tftp"`           // 66, where it is not provision
 	TFTPServers   []netip.Addr      `yaml:"tftp_servers"`   // 150
 	BootFile      string            `yaml:"boot_file"`      // 67: "{mac}.cfg"

@@ -153,7 +153,8 @@ func TestOptions(t *testing.T) {
 		t.Errorf("got the order %v, want %v", order, []byte(want))
 	}
 	mac := []byte{0x00, 0x15, 0x65, 0xab, 0xcd, 0xef}
-	if got := string(fill([]byte("http://{server}/{mac}/{MAC}"), mac, at("10.2.0.1"))); got != "http://10.2.0.1/001565abcdef/001565ABCDEF" {
+	secret := func(mac string) string { return "of-" + mac }
+	if got := string(fill([]byte("http://{server}/{secret}/{mac}/{MAC}"), mac, at("10.2.0.1"), secret)); got != "http://10.2.0.1/of-001565abcdef/001565abcdef/001565ABCDEF" {
 		t.Errorf("got %s", got)
 	}
 }

@@ -187,8 +187,11 @@ func encapsulated(enterprise uint32, subs []option) (b []byte) {
 	return append(append(binary.BigEndian.AppendUint32(nil, enterprise), byte(len(b))), b...)
 }
 
-// fill replaces {mac}, {MAC} and {server} in value. A MAC is twelve hex digits.
-func fill(value, mac []byte, server netip.Addr) []byte {
-	low := hex.EncodeToString(mac)
-	return []byte(strings.NewReplacer("{mac}", low, "{MAC}", strings.ToUpper(low), "{server}", server.String()).Replace(string(value)))
+// fill replaces {mac}, {MAC}, {server} and {secret} in value. A MAC is twelve hex digits; secret makes one for it.
+func fill(value, mac []byte, server netip.Addr, secret func(mac string) string) []byte {
+	low, text := hex.EncodeToString(mac), string(value)
+	if strings.Contains(text, "{secret}") {
+		text = strings.ReplaceAll(text, "{secret}", secret(low))
+	}
+	return []byte(strings.NewReplacer("{mac}", low, "{MAC}", strings.ToUpper(low), "{server}", server.String()).Replace(text))
 }

@@ -55,6 +55,7 @@ type Server struct {
 	due     time.Time               // what it is set for
 	over    []func(netip.Addr)
 	known   func(mac string) bool
+	secret  func(mac string) string
 	ready   atomic.Bool // set once nobody else answers: until then nothing is read
 
 	mu      sync.Mutex // guards trouble, and cfg outside the loop, which alone changes it
@@ -72,7 +73,8 @@ type Server struct {
 // New makes the server of cfg, which Validate has passed, with the leases that are in f. servers says, on the loop, what
 // option 120 tells. w is nil in no mode but none. It waits for the file.
 func New(cfg Config, l *loop.Loop, f *store.File, w Wire, servers func() Servers, m *metric.Set, log zerolog.Logger) (*Server, error) {
-	s := &Server{cfg: cfg, loop: l, wire: w, servers: servers, log: log, often: newOften(cfg.Limits.PerSecond), probing: map[netip.Addr]struct{}{}}
+	s := &Server{cfg: cfg, loop: l, wire: w, servers: servers, log: log, often: newOften(cfg.Limits.PerSecond), probing: map[netip.Addr]struct{}{},
+		secret: func(string) string { return "" }}
 	s.prepare()
 	var err error
 	if s.table, err = lease.New(cfg.leases()); err != nil {
@@ -97,6 +99,9 @@ func (s *Server) OnOver(fn func(netip.Addr)) { s.over = append(s.over, fn) }
 
 // OnKnown has fn asked on the loop whether a phone is somebody's: such clients find an address when strangers do not. Before Run.
 func (s *Server) OnKnown(fn func(mac string) bool) { s.known = fn }
+
+// OnSecret has fn asked on the loop for the secret that stands in the URL of a phone's settings ({secret}). Before Run.
+func (s *Server) OnSecret(fn func(mac string) string) { s.secret = fn }
 
 // Run serves until ctx ends, and returns what wire's Run returns. While another server answers on an interface and the
 // configuration does not say that one may, nothing is served: see [Server.Trouble].

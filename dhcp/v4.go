@@ -214,7 +214,7 @@ func (s *Server) settings(a *answer, q *question, host string) {
 			_, east := s.loop.Now().In(q.set.zone).Zone()
 			value = binary.BigEndian.AppendUint32(nil, uint32(int32(east)))
 		case o.fill:
-			value = fill(value, m.hardware(), q.here)
+			value = fill(value, m.hardware(), q.here, s.secret)
 		}
 		if len(value) > 0 {
 			a.put(o.code, value...)

@@ -93,13 +93,16 @@ func TestPhone(t *testing.T) {
 func TestOnce(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Leases, c.First = Ignored, BySecret })
 	w.add(yealink, "2001")
-	link := strings.TrimSuffix(strings.TrimPrefix(w.server.Link(yealink, "http://192.0.2.1/"), "http://192.0.2.1"), "/")
+	link := "/" + w.server.Secret(yealink.Colons())
 	head := func(r *http.Request) { r.Method = "HEAD" }
 	w.want(401, mine)
 	w.why("secret")
 	w.ask(link+mine, head)
 	w.ask(link+mine, head)
 	w.want(404, link+"/cfg000b82000001.xml", as("Grandstream")) // another phone with this one's secret
+	if w.server.Secret("nonsense") != "" || w.server.Secret("000b82000001") == strings.Trim(link, "/") {
+		t.Error("a secret is one phone's")
+	}
 	w.want(200, link+mine)
 	w.want(401, link+mine, from("192.0.2.99"))
 	w.why("again")
@@ -346,7 +349,7 @@ func TestRace(t *testing.T) {
 	for i := range 5 {
 		w := newWorld(t, func(c *Config) { c.Leases, c.First = Ignored, BySecret })
 		w.add(yealink, "2001")
-		path := strings.TrimSuffix(strings.TrimPrefix(w.server.Link(yealink, "http://x/"), "http://x"), "/") + mine
+		path := "/" + w.server.Secret(yealink.String()) + mine
 		codes := make(chan int, 2)
 		for _, a := range []string{"192.0.2.1", "192.0.2.2"} {
 			go func() { codes <- w.ask(path, from(a)).StatusCode }()

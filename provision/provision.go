@@ -23,7 +23,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -333,31 +332,14 @@ func (s *Server) Settle(ctx context.Context) error {
 	return s.accounts.SetPhones(ctx, phones, true)
 }
 
-// Link is the URL that DHCP may give phone m (options 66, 160): with the secret that serves its first fetch, where one is
-// asked for. base is the URL without it; "" is ours.
-func (s *Server) Link(m MAC, base string) string {
+// Secret is what may stand in the URL that DHCP gives the phone with that MAC (options 66, 160): it serves its first fetch. ""
+// where none is asked for. It does not wait.
+func (s *Server) Secret(mac string) string {
+	m, ok := ParseMAC(mac)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if base == "" {
-		base = s.cfg.URL
+	if !ok || s.cfg.First != BySecret {
+		return ""
 	}
-	if base == "" || s.cfg.First != BySecret {
-		return base
-	}
-	generation := uint64(0)
-	if r := s.phones[m]; r != nil {
-		generation = r.Generation
-	}
-	return strings.TrimSuffix(base, "/") + "/" + derive(s.secret, forURL, m, generation) + "/"
-}
-
-// Vendors is whose phones there are templates for.
-func (s *Server) Vendors() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := map[string]bool{}
-	for _, f := range s.set.files {
-		all[f.vendor] = true
-	}
-	return slices.Sorted(maps.Keys(all))
+	return derive(s.secret, forURL, m, s.copied(m).Generation)
 }

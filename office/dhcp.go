@@ -17,6 +17,7 @@ import (
 func (c *Config) dhcp() dhcp.Config {
 	d := c.DHCP
 	d.Timezone = cmp.Or(d.Timezone, c.Timezone)
+	d.Provision = cmp.Or(d.Provision, c.settingsURL())
 	if len(d.DNS) == 0 { // softphones find us by it
 		for _, l := range c.NameServer.Listen {
 			if l.Addr().Is4() && l.Port() == 53 {
@@ -69,6 +70,7 @@ func (o *Office) watchLeases() {
 	o.dhcp.OnOver(o.reg.LeaseOver)
 	if o.settings != nil {
 		o.dhcp.OnKnown(o.settings.Knows)
+		o.dhcp.OnSecret(o.settings.Secret)
 	}
 	if o.sw != nil {
 		o.sw.Spots(o.dhcp.At)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/siproam/siproam/provision"
 	"github.com/siproam/siproam/registrar"
@@ -18,6 +19,12 @@ func (c *Config) settings() provision.Config {
 	p.Domain, p.Emergency = c.Domain, c.Numbers.Emergency
 	p.Timezone = cmp.Or(p.Timezone, c.Timezone, "UTC")
 	p.Expires = cmp.Or(p.Expires, c.Registration.Expires)
+	p.VoiceVLAN = cmp.Or(p.VoiceVLAN, c.DHCP.VoiceVLAN)
+	if len(p.NTP) == 0 {
+		for _, a := range c.DHCP.NTP {
+			p.NTP = append(p.NTP, a.String())
+		}
+	}
 	if len(p.Servers) == 0 && c.Processes != nil {
 		for _, one := range c.Processes.Softswitches {
 			if u, err := sip.ParseURI([]byte(one.Phones)); err == nil {
@@ -30,6 +37,32 @@ func (c *Config) settings() provision.Config {
 		}
 	}
 	return p
+}
+
+// settingsURL is where DHCP says that phones find their settings (options 66, 160), as its options are written; "" where there
+// are none. A listener at every address is told as the one at which the phone has reached us.
+func (c *Config) settingsURL() string {
+	p := &c.Provision
+	if !p.On() {
+		return ""
+	}
+	base := p.URL
+	if base == "" {
+		scheme, addr, err := splitListen(p.Listen[0])
+		if err != nil {
+			return ""
+		}
+		host := addr.String()
+		if addr.Addr().IsUnspecified() {
+			host = fmt.Sprintf("{server}:%d", addr.Port())
+		}
+		base = scheme + "://" + host
+	}
+	base = strings.TrimSuffix(base, "/") + "/"
+	if p.First == provision.BySecret && p.SecretFile == "" {
+		base += "{secret}/"
+	}
+	return base
 }
 
 // settings: phones get them where their accounts are, and not from whoever has no lease.

@@ -163,7 +163,7 @@ type Phone struct {
 	Login   string      `json:"login,omitempty"`
 }
 
-// Knows says that the phone with that MAC is in our list. From any goroutine; it does not wait.
+// Knows says that the phone with that MAC is somebody's. From any goroutine; it does not wait.
 func (s *Server) Knows(mac string) bool {
 	m, ok := ParseMAC(mac)
 	if !ok {
@@ -171,7 +171,7 @@ func (s *Server) Knows(mac string) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.phones[m] != nil
+	return s.copied(m).User != ""
 }
 
 // Phones is every phone that is somebody's, and those that have asked lately and are not; in order of their MACs.

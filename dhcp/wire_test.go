@@ -138,7 +138,7 @@ func (l *lab) restart(cfg Config) {
 	synctest.Wait()
 }
 
-// send has the server read one datagram, and waits until it has nothing more to do, probes left out.
+// send has the server read one datagram, and waits until it has nothing more to do, probes left out. Time goes on by pace.
 func (l *lab) send(d wire.Datagram) {
 	l.t.Helper()
 	if d.Interface == nil {
@@ -151,6 +151,8 @@ func (l *lab) send(d wire.Datagram) {
 		d.To = wire.Broadcast.Addr()
 	}
 	l.take([]wire.Datagram{d})
+	synctest.Wait()
+	time.Sleep(pace) // for the disk
 	synctest.Wait()
 }
 

@@ -157,11 +157,7 @@ func serversOf(all []nameserver.Host) (s dhcp.Servers) {
 		return s
 	}
 	for _, h := range all {
-		for _, a := range h.Addrs {
-			if a = a.Unmap(); a.Is4() {
-				s.Addrs = append(s.Addrs, a)
-			}
-		}
+		s.Addrs = append(s.Addrs, h.Addrs...)
 	}
 	return s
 }

@@ -1,5 +1,5 @@
 # make test    everything, with real phones        make check   vet, staticcheck, -race, cross-compiling
-# make build   ./siproam                           make fuzz    60 s a target       make bench   against Kamailio
+# make build   ./siproam                           make fuzz    60 s a target       make bench   against Kamailio, Kea
 # make soak    histories of the model; floods, and 5,000 slow connections, beside good calls; what becomes of Redis; every move with every fault at every step
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/siproam/siproam/cli.Version=$(VERSION)
@@ -43,6 +43,7 @@ fuzz-short:
 
 bench:
 	scripts/bench
+	scripts/bench-dhcp
 
 MODEL ?= 14400
 # MODEL seconds of histories of registrar/control/model. Floods of 20,000 messages a second for DUR (120) seconds beside
@@ -52,6 +53,7 @@ soak:
 	scripts/soak
 	scripts/soak-faults
 	scripts/soak-table
+	scripts/soak-dhcp
 
 install: build
 	install -D -m 755 siproam $(DESTDIR)$(PREFIX)/bin/siproam

@@ -18,11 +18,11 @@ func TestDHCPClients(t *testing.T) {
 	s.six(t)
 	s.branch(t)
 	for _, office := range []string{"north", "south"} {
-		s.otherServer(t, office)
+		s.dhcpOffice(t, office, office, dhcpYAML(office), lan(office, officeHost)+":5060", fmt.Sprintf("[fd00:%d::2]:5060", labOrder[office]+1)).start()
 	}
 	number := 0
 	for _, program := range []string{"udhcpc", "dhclient", "dhcpcd", "dhclient6", "dhcpcd6"} {
-		for _, where := range []string{"north"} {
+		for _, where := range []string{"north", "hub"} {
 			number++
 			n := s.newcomer(t, fmt.Sprintf("%s-%s", program, where), number)
 			t.Run(program+map[string]string{"north": " directly", "hub": " through a relay"}[where], func(t *testing.T) {

@@ -85,6 +85,7 @@ func (s site) branch(t *testing.T) {
 		{"dhcrelay", "-6", "-d", "-I", "-pf", "/run/dhcrelay6.pid", "-l", "branch", "-u", "fd00:1::2%o1"},
 	} {
 		relay := startAs(t, append([]string{"ip", "netns", "exec", s.ns("hub")}, args...))
+		t.Cleanup(relay.kill) // it heeds no SIGTERM
 		eventually(t, 5*time.Second, "the relay listens", func() error {
 			if !strings.Contains(relay.out.String(), "Socket/") {
 				return fmt.Errorf("it says %q", relay.out.String())

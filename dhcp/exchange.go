@@ -66,7 +66,7 @@ func (s *Server) probe(index int, ip netip.Addr, not wire.MAC, done func(busy bo
 		return s.wire.Probe(ctx, index, ip, not)
 	}, func(busy bool, err error) {
 		delete(s.probing, ip)
-		if !busy && err == nil {
+		if !busy && err == nil && not == (wire.MAC{}) { // else the one who was left out may be there
 			s.table.Clear(ip)
 		}
 		if err != nil && !errors.Is(err, loop.ErrFull) {

@@ -38,7 +38,7 @@ func (t *Table) Bind(now time.Time, q Ask, addr netip.Addr) (Lease, Verdict) {
 }
 
 // bind makes e the client's. An address is kept as long as its client has ever been told, even if it is told less now: the
-// answer may be lost.
+// answer may be lost. One in doubt stays so: what the client was told before may be what was lost.
 func (t *Table) bind(e *entry, q Ask, reserved bool) Lease {
 	s := e.sub
 	renews := e.state == Bound && e.client == q.Client
@@ -53,7 +53,7 @@ func (t *Table) bind(e *entry, q Ask, reserved bool) Lease {
 		e.since = never
 	}
 	t.take(e, q, known)
-	e.state, e.until, e.before, e.doubt, e.plugged = Bound, until, nil, never, plugged
+	e.state, e.until, e.before, e.plugged = Bound, until, nil, plugged
 	if e.since == never {
 		e.since = t.at
 	}

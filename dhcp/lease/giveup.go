@@ -42,7 +42,7 @@ func (t *Table) Busy(now time.Time, addr netip.Addr) (l Lease, done bool) {
 	return t.lease(e), true
 }
 
-// Clear says that nobody has answered a probe of addr, so that it is not in doubt any more.
+// Clear says that nobody at all has answered a probe of addr, so that it is not in doubt any more.
 func (t *Table) Clear(addr netip.Addr) {
 	e := t.entries[addr]
 	if e == nil || e.doubt == never {

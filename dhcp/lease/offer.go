@@ -72,7 +72,7 @@ func (t *Table) offer(e *entry, q Ask, known bool) Lease {
 	l := t.lease(e)
 	l.Client = q.Client
 	l.State, l.Time = Offered, e.sub.granted(q.Time)
-	l.Anew, l.Doubt = anew || e.before != nil, e.doubt > t.at
+	l.Anew, l.Doubt = anew || e.before != nil, e.doubt > t.at && e.state != Bound
 	return l
 }
 

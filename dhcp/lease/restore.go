@@ -8,7 +8,7 @@ import (
 
 // Restore takes the rows of an earlier start into an empty table. What makes no sense is not taken; errs says what, and its
 // address is in doubt: it is offered last, and only after a probe. With damaged, as when a row was lost, that holds for every
-// address that no row speaks of, as long as a lease may last.
+// address as long as a lease may last: one that a row says is free may have had a later row.
 func (t *Table) Restore(now time.Time, rows []Lease, damaged bool) (errs []error) {
 	t.tick(now)
 	for _, l := range byEnd(rows) {
@@ -22,6 +22,12 @@ func (t *Table) Restore(now time.Time, rows []Lease, damaged bool) (errs []error
 			longest = max(longest, s.Max)
 		}
 		t.doubt = t.at + longest
+		for _, e := range t.entries {
+			e.doubt = t.doubt
+			if e.state == Free {
+				t.rest(e)
+			}
+		}
 	}
 	return errs
 }
@@ -58,7 +64,8 @@ func (t *Table) restore(l Lease) error {
 	e.state = l.State
 	if e.state == Free || e.until <= t.at {
 		e.state = Free
-		if l.State == Declined {
+		if l.State == Declined { // whoever was there may be there still; see Expire
+			e.doubt = e.until + s.Max
 			t.blank(e)
 		}
 	} else {
@@ -120,8 +127,14 @@ func (t *Table) Configure(now time.Time, subnets []Subnet) (over []Lease, err er
 		next.restore(l)
 	}
 	for a, e := range t.entries {
-		if n := next.entries[a]; n != nil && e.doubt > t.at {
-			n.doubt = e.doubt
+		s := next.find(a)
+		if s == nil || e.doubt <= t.at {
+			continue
+		}
+		n := next.entry(s, s.pooled(a), a)
+		n.doubt = e.doubt
+		if n.state == Free {
+			next.rest(n)
 		}
 	}
 	*t = *next

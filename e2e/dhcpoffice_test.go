@@ -56,6 +56,11 @@ routes: {redis: embedded}
 http: {listen: "127.0.0.1:8080"}
 `, name, filepath.Join(o.dir, "state"), strings.Join(at, `", "udp:`))+section), 0o600))
 	must(t, os.Mkdir(filepath.Join(o.dir, "state"), 0o700))
+	t.Cleanup(func() { // when it has ended
+		if o.process != nil && strings.Contains(o.out.String(), "office.stuck") {
+			t.Errorf("a part did not stop in time:\n%s", tail(o.out.String(), 1000))
+		}
+	})
 	return o
 }
 

@@ -80,7 +80,8 @@ func newSite(name string) (site, error) {
 		wire(o, "desk", "desk-"+o, "eth0")
 		wire(o, "plug", "device", fmt.Sprintf("plug%d", i+1))
 		lines["hub"] += fmt.Sprintf("addr add %s/24 dev o%d\nlink set o%d up\n", lan(o, routerHost), i+1, i+1)
-		lines[o] = "link set lo up\nlink add br0 type bridge forward_delay 0\n"
+		// Without an address of its own a bridge takes the least of its ports', another one with a cable more.
+		lines[o] = fmt.Sprintf("link set lo up\nlink add br0 address 02:00:00:00:00:%02x type bridge forward_delay 0\n", i+1)
 		for _, port := range []string{"wan", "desk", "plug"} {
 			lines[o] += fmt.Sprintf("link set %s master br0\nlink set %s up\n", port, port)
 		}

@@ -78,7 +78,7 @@ func (s site) six(t *testing.T) {
 // router's relay alone.
 func (s site) branch(t *testing.T) {
 	t.Helper()
-	must(t, feed("link add branch type bridge forward_delay 0\naddr add 10.0.4.1/24 dev branch\naddr add fd00:4::1/64 dev branch nodad\nlink set branch up\n",
+	must(t, feed("link add branch address 02:00:00:00:00:04 type bridge forward_delay 0\naddr add 10.0.4.1/24 dev branch\naddr add fd00:4::1/64 dev branch nodad\nlink set branch up\n",
 		"ip", "-n", s.ns("hub"), "-batch", "-"))
 	for _, args := range [][]string{
 		{"dhcrelay", "-4", "-d", "-a", "-m", "replace", "-pf", "/run/dhcrelay.pid", "-id", "branch", "-iu", "o1", lan("north", officeHost)},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,9 +18,10 @@ const typeIPv6 = 0x86dd
 // packets is a packet socket (packet(7)) of one interface and one type of frame. Anyone may send; one goroutine reads. A
 // nil one is closed.
 type packets struct {
-	f     *os.File
-	raw   syscall.RawConn
-	index int
+	f      *os.File
+	raw    syscall.RawConn
+	index  int
+	closed atomic.Bool // a RawConn does not say so with os.ErrClosed
 }
 
 // openPackets opens one; whole has the Ethernet header be part of what is sent and read. A filter lets through what it wants.
@@ -78,6 +80,7 @@ func network(v uint16) uint16 {
 
 func (s *packets) close() {
 	if s != nil {
+		s.closed.Store(true)
 		s.f.Close()
 	}
 }
@@ -101,7 +104,7 @@ func (s *packets) read(take func(b []byte, from MAC)) {
 	for {
 		n, from, err := s.receive(room)
 		switch {
-		case errors.Is(err, os.ErrClosed):
+		case err != nil && s.closed.Load():
 			return
 		case err != nil: // the interface went down, or no memory just now
 			time.Sleep(pause)

@@ -43,3 +43,21 @@ func TestEndOfRefused(t *testing.T) {
 		t.Errorf("the disk was offered %+v, want what is owed", rows)
 	}
 }
+
+// TestGoodbyeRefused: a strict home that refuses a goodbye, because R does not answer, may obey it when it comes once more. So
+// the visit that goes on is asked about, until home says whether it stands.
+func TestGoodbyeRefused(t *testing.T) {
+	for _, why := range []roam.Refusal{roam.HomeSilent, roam.StoreAway} {
+		w := newWorld(t, true)
+		p := &phone{device: "urn:d", n: 1}
+		ok(w, w.registers("south", p.request("south", time.Hour)), roam.OK)
+		w.offices["south"].Strict = true
+		v := *w.visit(place{"south", "urn:d"})
+		var out []Action
+		v, _ = v.Step(w.now, Offline{Tx: 7, Device: "urn:d"}, nil)
+		v, out = v.Step(w.now, Recorded{Why: why}, nil)
+		if !slices.Contains(out, Action(Answer{Tx: 7, Why: why})) || !v.Serving() || v.Owes == nil {
+			t.Errorf("%v: got %+v, serving %v, owes %v, want a refusal, the visit as it was, and home asked", why, out, v.Serving(), v.Owes)
+		}
+	}
+}

@@ -302,7 +302,7 @@ func (v Visit) recorded(now time.Time, ev Recorded, out []Action) (Visit, []Acti
 	switch {
 	case c.what == leave && v.Office.Strict && c.tx != 0 && busy(ev.Why): // nobody has heard it, as far as we know
 		v.now = nil
-		if ev.Why == roam.HomeSilent && v.Owes == nil {
+		if v.Owes == nil { // though it may hear it yet, or once more
 			v.Owes, out = v.doubtful(now), append(out, Drift{})
 		}
 		return v, v.wake(append(out, Answer{Tx: c.tx, Why: ev.Why}))

@@ -24,7 +24,8 @@ type suspect struct {
 	again    *loop.Timer
 }
 
-// Probe has ask find out whether the softswitch of an office at uri answers; ask calls done once, on the loop.
+// Probe has ask find out whether the softswitch of an office at uri answers; ask calls done on the loop, and may call it once more
+// with true, for an answer that was late.
 // Without it whoever gives no sign of life is dead. Before Run.
 func (s *Store) Probe(ask func(o roam.OfficeID, uri string, done func(answered bool))) { s.probe = ask }
 
@@ -88,10 +89,11 @@ func (s *Store) examine(x *suspect, uri string) {
 	x.asking = true
 	x.again.Stop()
 	s.probe(x.office, uri, func(answered bool) {
-		x.asking = false
 		if s.suspects[uri] != x { // cleared meanwhile
 			return
 		}
+		x.asking = false
+		x.again.Stop() // of a late answer: it need not be asked again so soon
 		pause := renewEvery
 		switch {
 		case answered && !x.lifeless:

@@ -108,3 +108,30 @@ func TestWipedStoreIsNoWitness(t *testing.T) {
 		t.Errorf("R is a witness after %v, want it to begin anew", since)
 	}
 }
+
+// An answer that comes after the time for it brings back who was taken for dead, and not only the next question.
+func TestLateAnswer(t *testing.T) {
+	addr, _ := embedded(t, "127.0.0.1:0", "")
+	r := newRig(t, addr, "north")
+	newRig(t, addr, "south")
+	var late func(bool)
+	var asked int
+	r.on(func() {
+		r.Probe(func(_ roam.OfficeID, _ string, done func(bool)) {
+			asked++
+			late = done
+			r.loop.Later(func() { done(false) })
+		})
+	})
+	south := at(1, "south")
+	r.on(func() { r.Doubt("south", south.Switch) })
+	r.on(func() {
+		if !r.dead(south.Switch) || asked != 1 {
+			t.Fatalf("dead %v, asked %d times, want it dead", r.dead(south.Switch), asked)
+		}
+		late(true)
+		if r.dead(south.Switch) {
+			t.Error("dead, though it has answered")
+		}
+	})
+}

@@ -14,21 +14,22 @@ const answersIn = 2 * time.Second
 // errWrongOffice says that a flow leads to another office than it should: nothing is sent there.
 var errWrongOffice = errors.New("the other end is not that office")
 
-// Answers asks, as from, whether office o answers at all at uri (OPTIONS, RFC 3261 11). On the loop; done comes once, within 2 s.
+// Answers asks, as from, whether office o answers at all at uri (OPTIONS, RFC 3261 11). On the loop; done comes within 2 s, and once
+// more, with true, when the answer is later than that: a way that has just come back is slow, and still is one.
 func (l *Layer) Answers(from string, o roam.OfficeID, uri string, done func(bool)) {
 	u, err := sip.ParseURI([]byte(uri))
 	if err != nil {
 		l.loop.Later(func() { done(false) })
 		return
 	}
-	over := false
-	once := func(answered bool) {
-		if !over {
-			over = true
+	said := false
+	say := func(answered bool) {
+		if answered || !said {
+			said = true
 			done(answered)
 		}
 	}
-	late := l.loop.After(answersIn, func() { once(false) })
+	late := l.loop.After(answersIn, func() { say(false) })
 	l.Request(Destination{URI: u}, func(w *sip.Writer, f *sip.Flow) error {
 		if f.Partner != o {
 			return errWrongOffice
@@ -42,6 +43,6 @@ func (l *Layer) Answers(from string, o roam.OfficeID, uri string, done func(bool
 		return w.End("", nil)
 	}, func(_ *sip.Message, err error) {
 		late.Stop()
-		once(err == nil)
+		say(err == nil)
 	})
 }
